@@ -313,6 +313,7 @@ _NETWORK_ERRORS = (OSError, HTTPException, zlib.error)  # OSError covers time-ou
 # the events that carry text or an error; all others pass by, whatever their JSON looks like
 _TELLING = frozenset(["", "message", "thread.message.delta", "warning", "error", "assistant_error"])
 _OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
+_BROKEN_WORD = re.compile(r'"content":\s*"(.*?)(?:"\}|\Z)', re.DOTALL)
 _LIMIT = re.compile(r"quota|(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
 _NONCE = re.compile(r"nonce|security check", re.IGNORECASE)
 _CHALLENGE = re.compile(r"<title>\s*Just a moment", re.IGNORECASE)
@@ -387,23 +388,24 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
     """
     name = ""
     held: list[str] = []
+    unfinished = False  # there is a `data:` line in `held`
     lines = iter(lines)
     first = next(lines, "").lstrip("\ufeff")  # a byte order mark in a PHP file goes out ahead of everything
     for line in chain([first], lines, [""]):
         if line.startswith("data:"):
             data = line[5:].strip()
-            is_rest = held and held[0].startswith("{")
-            payload = None if is_rest else _object(data)
+            payload = None if unfinished else _object(data)
             if payload is not None:
                 yield name, payload
-            elif is_rest or data.startswith("{"):
+            elif unfinished or data.startswith("{"):
                 held.append(data)
+                unfinished = True
             else:
                 yield name, data
         elif not line or line.startswith(("event:", "\r")):
             if held:
                 text = "\n".join(held)
-                held = []
+                held, unfinished = [], False
                 found: list[dict[str, Any] | str] = [*_objects(text)]
                 for payload_or_text in found or [text]:
                     yield name, payload_or_text
@@ -441,7 +443,7 @@ def _texts(pieces: Iterable[bytes]) -> Iterator[str]:
             break
         if isinstance(payload, str):
             if name == "message":  # quotes in an error's words are not escaped, and break the JSON
-                dressed.append(payload.partition('"content":"')[2].partition('"}')[0])
+                dressed += _BROKEN_WORD.findall(payload)
             elif not name:
                 noise.append(payload)
             continue
@@ -512,7 +514,7 @@ def _dig(value: Any, *path: str) -> str:
 
 def _words(markup: str) -> str:
     """What a person would read of it: tags and scripts stripped, unescaped, on one line, cut to a few hundred characters."""
-    text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1|\Z)|</?[a-z!][^<>]*>?", " ", markup[:ERROR_LIMIT])
+    text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?", " ", markup[:ERROR_LIMIT])
     words = _one_line(html.unescape(text))
     return words if len(words) <= 300 else words[:299] + "…"
 
@@ -818,12 +820,7 @@ class ChatgptFree:
             response = self._request("get", url, {"Accept": "text/html,*/*;q=0.8"}, options)
             if response.is_redirect:  # followed by hand, so that what the caller gave for this site stays here
                 response.close()
-                location = response.headers["location"]
-                try:
-                    url = urljoin(url, location)
-                    _origin(url)
-                except ValueError:
-                    raise ChatgptFreeError(f"{_without_user(response.url)} redirects to no address: {location}") from None
+                url = urljoin(url, response.headers["location"])
                 continue
             body = _read(response, PAGE_LIMIT)
             if not response.ok:

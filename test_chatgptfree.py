@@ -1,0 +1,1538 @@
+"""What chatgptfree does, by its rooms: prompt, page, wire, ChatgptFree, the demo site and the command line.
+
+Shapes of the wire are tested with `responses` or on plain bytes; real sockets on 127.0.0.1 where time, framing or
+connections matter. Nothing sleeps: where time matters, a server waits for what its client has got.
+"""
+
+import asyncio
+import configparser
+import contextlib
+import email.utils
+import gc
+import gzip
+import html
+import io
+import itertools
+import json
+import os
+import pathlib
+import pty
+import random
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import types
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+import requests
+import responses
+
+import chatgptfree
+from chatgptfree import (
+    BlockedError,
+    ChatgptFree,
+    ChatgptFreeError,
+    ChatNotFoundError,
+    IncompleteReplyError,
+    RateLimitError,
+    Reply,
+    demo_site,
+    find_chats,
+    format_prompt,
+    main,
+)
+
+HERE = pathlib.Path(__file__).parent
+MODULE = str(HERE / "chatgptfree.py")
+SITE = "https://site.example"
+AJAX = SITE + "/wp-admin/admin-ajax.php"
+
+# ------------------------------------------------------------------------------- what sites send, as PROTOCOL has it
+
+
+def classic_box(nonce="c10d44dafd", post_id="6", css_class="wpaicg-chat-shortcode", bot_id="0"):
+    return f"""
+<div class="{css_class}"
+     data-user-bg-color="#ccf5e1"
+     data-nonce="{nonce}"
+     data-post-id="{post_id}"
+     data-url="https://chatgptfree.ai"
+     data-bot-id="{bot_id}"
+     data-typewriter-effect = ""
+     data-openai_stream_nav="1"
+     data-type="shortcode">
+</div>"""
+
+
+def current_box(bot_id=25871, nonce="5bbad886de", name="ChatGPT 5 Nano", ajax_url=AJAX, post_id=261, **more):
+    config = {"botId": bot_id, "ajaxUrl": ajax_url, "nonce": nonce, "postId": post_id, "headerName": name, **more}
+    escaped = html.escape(json.dumps(config).replace("/", "\\/"))
+    return f"<div class=\"aipkit_chat_container\" data-bot-id=\"{bot_id}\" data-config='{escaped}'></div>"
+
+
+CLASSIC_PAGE = f"<html><body><p>Hello</p>{classic_box()}</body></html>"
+CURRENT_PAGE = current_box() + current_box(25872, name="DeepSeek")
+
+
+def data(payload):
+    return f"data: {payload if isinstance(payload, str) else json.dumps(payload)}\n\n"
+
+
+def chunk(text, **choice):
+    return data({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [{"delta": {"content": text}, **choice}]})
+
+
+def dressed(word):
+    """A word of an error that the plugin dresses up as an answer."""
+    return "event: message\n" + data({"choices": [{"delta": {"content": word}}]})
+
+
+DONE = data("[DONE]")
+ROLE = data({"id": "1", "object": "chat.completion.chunk", "choices": [{"delta": {"role": "assistant", "content": ""}}]})
+STOP = data({"id": "1", "object": "chat.completion.chunk", "choices": [{"delta": {}, "finish_reason": "stop"}]})
+DRESSED_STOP = data({"choices": [{"finish_reason": "stop"}]})
+CLASSIC_ANSWER = ROLE + chunk("Hello") + chunk(", wörld 🌍") + STOP + data({"id": "1", "choices": [], "usage": {}}) + DONE
+WARNING = '<br />\n<b>Warning</b>:  Undefined array key "x" in <b>/var/www/a.php</b> on line <b>12</b><br />\n'
+
+CURRENT_HEAD = (
+    ":" + " " * 4096 + '\n\nevent: message_start\ndata: {"message_id":"aipkit-msg-1"}\n\nevent: status\ndata: {"type":'
+    '"response.created","status":"in_progress","delta":"not text","error":"no error"}\n\n'
+)
+CURRENT_DONE = 'event: openai_response_id\ndata: {"id":"resp_1"}\n\nevent: done\ndata: {"finished":true}\n\n'
+CURRENT_ANSWER = CURRENT_HEAD + data({"delta": "Hel"}) + data({"delta": "lo, wörld 🌍"}) + CURRENT_DONE
+
+
+def read(*pieces):
+    """What the reader makes of an answer's pieces: the pieces of text, and the error or None."""
+    texts = []
+    try:
+        for text in chatgptfree._texts(piece.encode() if isinstance(piece, str) else piece for piece in pieces):
+            texts.append(text)
+    except (ChatgptFreeError, requests.RequestException) as error:
+        return texts, error
+    return texts, None
+
+
+# ------------------------------------------------------------------------------------------------------------ prompt
+
+
+@pytest.mark.parametrize(
+    ("messages", "prompt"),
+    [
+        ("Hi", "Hi"),
+        ([{"role": "user", "content": " as it\nis "}], " as it\nis "),
+        ([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}], "System: Be terse.\nUser: Hi\nAssistant:"),
+        (
+            [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"}],
+            "User: 1\nAssistant: 2\nUser: 3\nAssistant:",
+        ),
+        ([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "ab"),
+        (({"role": "user", "content": text} for text in ("a", "b")), "User: a\nUser: b\nAssistant:"),
+    ],
+)
+def test_messages_become_one_prompt(messages, prompt):
+    assert format_prompt(messages) == prompt
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind", "words"),
+    [
+        ([], ValueError, "messages is empty"),
+        (None, TypeError, "messages must be .* not NoneType"),
+        (b"Hi", TypeError, "not bytes"),
+        ({"role": "user", "content": "Hi"}, TypeError, "not dict"),
+        (["Hi"], TypeError, r"messages\[0\] must be a mapping .* not str"),
+        ([{"content": "Hi"}], ValueError, r"messages\[0\] has no 'role'"),
+        ([{"role": "user", "content": "Hi"}, {"role": "user"}], ValueError, r"messages\[1\] has no 'content'"),
+        ([{"role": "user", "content": None}], TypeError, r"messages\[0\]\['content'\] must be a str, not NoneType"),
+        ([{"role": 7, "content": "Hi"}], TypeError, r"messages\[0\]\['role'\] must be a str, not int"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], ValueError, r"\['content'\]\[0\] .* 'image_url'"),
+        ([{"role": "user", "content": ["Hi"]}], TypeError, r"\['content'\]\[0\] must be a mapping, not str"),
+        ("\ud800", ValueError, "cannot be sent as UTF-8"),
+    ],
+)
+def test_bad_messages_are_refused_by_name_ahead_of_any_request(messages, kind, words):
+    with pytest.raises(kind, match=words):
+        ChatgptFree("http://127.0.0.1:9/").stream(messages)
+
+
+# -------------------------------------------------------------------------------------------------------------- page
+
+COMMENT = f"<!-- old copy: {classic_box(nonce='old', post_id='1')} -->"
+LIKE_BUTTON = '<article data-post-id="77"><a class="like" data-nonce="decoy" data-post-id="78" data-config=\'{"a":1}\'>+1</a></article>'
+WIDGET = classic_box("widget", "9", "wpaicg-chatbox")
+MINIFIED = "<div data-post-id=6 data-nonce=c10d44dafd class=wpaicg-chat-shortcode data-bot-id=0 title=don't></div>"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        classic_box(),
+        LIKE_BUTTON + classic_box(),
+        COMMENT + classic_box(),
+        WIDGET + classic_box(),
+        classic_box() + WIDGET,
+        classic_box().replace('"', "'"),
+        MINIFIED,
+        "<p title=it's>" + classic_box(),
+        classic_box().replace("=", " = "),
+        classic_box().replace("data-", "DATA-").replace("DATA-openai", 'data-welcome="a <b> & data-nonce=\'x\' c>d" data-openai'),
+        classic_box(nonce="&#99;10d44dafd"),
+        classic_box(css_class="theme wpaicg-chat-shortcode wide"),
+        f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {{}}</script>" + classic_box(),
+        classic_box(nonce="") + classic_box(),
+        "<!--[if !IE]><!-->" + classic_box() + "<!--<![endif]-->",
+        "<!-->" + classic_box() + "<!-- -->",
+        "<b <i <div" + classic_box(),
+        LIKE_BUTTON.replace('{"a":1}', "{broken") + classic_box(),
+    ],
+)
+def test_the_classic_chat_is_found(page):
+    (chat,) = find_chats(f"<html><body>{page}</body></html>", SITE + "/help/")
+    assert (chat.nonce, chat.post_id, chat.bot_id) == ("c10d44dafd", "6", "0")
+    assert (chat.action, chat.ajax_url) == ("wpaicg_chat_shortcode_message", AJAX)
+
+
+@pytest.mark.parametrize("post_id", ["8", "<8", "&lt;8"])
+def test_a_widget_alone_is_the_chat_whose_post_id_some_releases_misprint(post_id):
+    (chat,) = find_chats(LIKE_BUTTON + classic_box(post_id=post_id, css_class="wpaicg-chatbox", bot_id="10420"), SITE)
+    assert (chat.action, chat.post_id, chat.bot_id) == ("wpaicg_chatbox_message", "8", "10420")
+
+
+@pytest.mark.parametrize(
+    ("page", "missing"),
+    [
+        ("", "no chat, neither nonce nor post id, on"),
+        (LIKE_BUTTON, "no chat, neither nonce nor post id, on"),
+        (COMMENT, "no chat, neither nonce nor post id, on"),
+        (classic_box(nonce=""), "no nonce in the chat on"),
+        (classic_box(post_id=""), "no post id in the chat on"),
+        (classic_box("", ""), "no nonce and no post id in the chat on"),
+    ],
+)
+def test_a_page_without_a_chat_says_what_is_missing_and_where(page, missing):
+    with pytest.raises(ChatNotFoundError, match=f"^{missing} https://site.example/help/$"):
+        find_chats(page, "https://me:secret@site.example/help/#top")
+
+
+def params(ajax_url):
+    escaped = json.dumps({"ajax_url": ajax_url, "x": 1}).replace("/", "\\/")
+    return f"<script>var wpaicgParams = {escaped};</script>"
+
+
+@pytest.mark.parametrize("box", [lambda url: params(url) + classic_box(), lambda url: current_box(ajax_url=url)])
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        (AJAX, AJAX),
+        (SITE + "/blog/wp-admin/admin-ajax.php", SITE + "/blog/wp-admin/admin-ajax.php"),
+        ("http://site.example/wp-admin/admin-ajax.php?lang=de", AJAX + "?lang=de"),
+        ("/blog/wp-admin/admin-ajax.php", SITE + "/blog/wp-admin/admin-ajax.php"),
+        ("https://evil.example/collect", AJAX),
+        ("//evil.example/collect", AJAX),
+        ("https://site.example//evil.example/collect", SITE + "//evil.example/collect"),
+        ("https://site.example@evil.example/collect", AJAX),
+        ("http://[broken", AJAX),
+        (7, AJAX),
+        (None, AJAX),
+    ],
+)
+def test_the_ajax_address_is_the_pages_but_never_on_another_host(box, told, used):
+    assert find_chats(box(told), SITE + "/help/")[0].ajax_url == used
+
+
+def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
+    popup = current_box(3, name="Popup").replace("aipkit_chat_container", "aipkit_popup_wrapper")
+    decoys = "<i data-config></i><i data-config='{}'></i><i data-config='{&quot;botId&quot;:1'></i><i data-config='[1]'></i>"
+    page = classic_box() + decoys + f"<!-- {current_box(9)} -->" + current_box(2, name="DeepSeek") + popup + current_box(2)
+    chats = find_chats(page, SITE)
+    assert [(chat.bot_id, chat.name, chat.post_id) for chat in chats] == [("2", "DeepSeek", "261"), ("3", "Popup", "261")]
+
+
+def nested(depth):
+    return "<i data-config='" + '{"a":' * depth + "'></i>"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>filler</p>" * 150_000,
+        '<div class="a b" id="x" style="color:red">text</div>' * 40_000,
+        "<script>" + "if (a<b) {};" * 160_000 + "</script>",
+        "<!-- comment -->" * 120_000,
+    ],
+)
+def test_a_page_of_2_mb_is_scraped_in_less_than_100_ms(page):
+    before = time.process_time()
+    find_chats(page + classic_box(), SITE)
+    assert time.process_time() - before < 0.1
+
+
+@pytest.mark.parametrize(
+    "piece", ["<div ", "<div", "<", "<!--", "<script ", '<a b="', "<a b='\"", "=a", "<a =", "<div class=wpaicg-chat ", nested(1), '<i data-config="{']
+)
+def test_scraping_takes_linear_time_whatever_is_not_closed(piece):
+    def cost(size):
+        before = time.process_time()
+        with contextlib.suppress(ChatNotFoundError):
+            find_chats("<a " + piece * (size // len(piece)), SITE)
+        return time.process_time() - before
+
+    assert cost(2_000_000) < 0.3 + 20 * cost(200_000)
+
+
+def test_json_nested_without_end_is_no_chat():
+    with pytest.raises(ChatNotFoundError):
+        find_chats(nested(100_000), SITE)
+
+
+# -------------------------------------------------------------------------------------------------------------- wire
+
+JSON_ANSWER = {"status": "success", "msg": "Something went wrong", "data": "Hello, wörld", "log": None}
+ASSISTANT = (
+    "event: thread_id\ndata: thread_abc\n\n"
+    'event: thread.message.delta\ndata: {"delta":{"content":[{"type":"text","text":{"value":"Hello"}}]}}\n\n'
+    'event: thread.message.completed\ndata: {"delta":{"content":"not again"}}\n\nevent: done\ndata: [DONE]\n\n'
+)
+OLD_MODEL = data({"id": "1", "choices": [{"text": "Hel"}]}) + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (CLASSIC_ANSWER, "Hello, wörld 🌍"),
+        (chunk("Hello") + DONE + chunk("ignored"), "Hello"),
+        (chunk("Hello") + STOP, "Hello"),
+        (chunk("Hello", finish_reason="stop"), "Hello"),
+        (chunk("Hel", finish_reason="stop") + chunk("lo") + DONE, "Hello"),
+        (chunk("Hello") + STOP + json.dumps({"status": "success", "msg": "ok", "data": "Hello"}), "Hello"),
+        (ASSISTANT, "Hello"),
+        (OLD_MODEL + DONE, "Hello"),
+        (data({"choices": []}) + chunk("Hello") + data({"usage": None}) + DONE, "Hello"),
+        (chunk(None) + chunk("Hello") + data({"choices": None}) + data({"choices": [None]}) + DONE, "Hello"),
+        (data({"id": 1, "choices": [{"delta": None}]}) + chunk(7) + chunk("Hello") + data("null") + DONE, "Hello"),
+        (CLASSIC_ANSWER.replace("\n", "\r\n"), "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER.replace("data: ", "data:"), "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER.replace("\n\n", "\n"), "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER.replace("\n\n", "\n\n: ping\n\nid: 7\nretry: 10\n\n"), "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING), "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), "Hello, wörld 🌍"),
+        ("\ufeff" + CLASSIC_ANSWER, "Hello, wörld 🌍"),
+        (CLASSIC_ANSWER[:-2], "Hello, wörld 🌍"),
+        ("event: message\n" + chunk("Hello") + DONE, "Hello"),
+        (data("[LIMITED]") + data("{broken") + chunk("Hello") + DONE, "Hello"),
+        (json.dumps(JSON_ANSWER), "Hello, wörld"),
+        (json.dumps(JSON_ANSWER, indent=2) + "\n", "Hello, wörld"),
+        ("\ufeff" + json.dumps(JSON_ANSWER), "Hello, wörld"),
+        ("\n" + WARNING + json.dumps(JSON_ANSWER, indent=2) + "\n" + WARNING, "Hello, wörld"),
+        ("\ufeff" + WARNING + "\ufeff" + json.dumps(JSON_ANSWER), "Hello, wörld"),
+        (CURRENT_ANSWER, "Hello, wörld 🌍"),
+        (CURRENT_ANSWER.replace("\n", "\r\n"), "Hello, wörld 🌍"),
+        (data({"delta": "Hello"}) + 'event: warning\ndata: {"error":" four (Incomplete: max_output_tokens)"}\n\n' + CURRENT_DONE,
+         "Hello four (Incomplete: max_output_tokens)"),
+        ('data: {"delta":\ndata: "Hello"}\n\n' + CURRENT_DONE, "Hello"),
+        ('data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n' + DONE, "Hello"),
+        ('event: citations\ndata: {"delta":"no"}\n\nevent: grounding_metadata\ndata: [1]\n\n' + data({"delta": "Hello"}) + CURRENT_DONE,
+         "Hello"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("cut", ["whole", "bytes"])
+def test_an_answer_gives_its_text(answer, text, cut):
+    """In one read, or with every character and line cut in two."""
+    raw = answer.encode()
+    texts, error = read(raw) if cut == "whole" else read(*(raw[i : i + 1] for i in range(len(raw))))
+    assert "".join(texts) == text
+    assert error is None
+    assert all(texts)
+
+
+TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached": True}
+QUOTA = {"error": "Enough for today.", "quota_notice": {"type": "quota_notice", "message": "Enough for today."}}
+RAW_ERROR = '{\n  "error": {\n    "message": "Incorrect API key provided",\n    "code": "invalid_api_key"\n  }\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words", "partial"),
+    [
+        (json.dumps({"status": "error", "msg": "It&#039;s <b>broken</b>"}), ChatgptFreeError, "It's broken", ""),
+        (WARNING + json.dumps({"status": "error", "msg": "No."}, indent=1), ChatgptFreeError, "No.", ""),
+        (json.dumps(TOKEN_LIMIT), RateLimitError, "You have reached your token limit.", ""),
+        (data(TOKEN_LIMIT), RateLimitError, "You have reached your token limit.", ""),
+        (data({"msg": "Bad word", "messageFlagged": True}) + CLASSIC_ANSWER, ChatgptFreeError, "Bad word", ""),
+        (data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, ChatgptFreeError, "Banned", ""),
+        (data({"msg": "Index gone", "pineconeError": True}), ChatgptFreeError, "Index gone", ""),
+        ((dressed("Invalid") + dressed(" key.") + DRESSED_STOP) * 2 + data("[LIMITED]"), ChatgptFreeError, "Invalid key.", ""),
+        (dressed("Invalid") + dressed(" key."), ChatgptFreeError, "Invalid key.", ""),
+        (dressed("Invalid") + dressed(" key.") + DONE, ChatgptFreeError, "Invalid key.", ""),
+        (dressed("Your quota is used up") + DRESSED_STOP, RateLimitError, "Your quota is used up", ""),
+        (dressed("the") + dressed(" @key@").replace("@", '"') + dressed(" is bad") + DRESSED_STOP, ChatgptFreeError, 'the "key" is bad', ""),
+        (dressed("two@lines").replace("@", "\n") + DRESSED_STOP, ChatgptFreeError, "two lines", ""),
+        (chunk("Hello") + dressed("Overloaded") + DRESSED_STOP, ChatgptFreeError, "Overloaded", "Hello"),
+        (RAW_ERROR + DRESSED_STOP, ChatgptFreeError, "Incorrect API key provided", ""),
+        (RAW_ERROR[:70] + "\n" + DRESSED_STOP, ChatgptFreeError, "Incorrect API key provided", ""),
+        (chunk("Hello") + data({"error": {"message": "The server had an error", "type": "server_error"}}), ChatgptFreeError,
+         "The server had an error", "Hello"),
+        (chunk("Hello") + data({"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}), RateLimitError, "Slow down", "Hello"),
+        ('event: assistant_error\ndata: {"status":"error","msg":"No assistant"}\n\n', ChatgptFreeError, "No assistant", ""),
+        (data({"error": {"code": 500}}), ChatgptFreeError, "the site reported an error without words", ""),
+        (chunk("Hello") + chunk(" wor"), IncompleteReplyError, "the answer broke off", "Hello wor"),
+        (chunk("Hello") + chunk(" world")[:-9], IncompleteReplyError, "the answer broke off", "Hello"),
+        (chunk("Hello") + "<p>There has been a critical error.</p>", IncompleteReplyError, "critical error", "Hello"),
+        ("", IncompleteReplyError, "the answer broke off", ""),
+        (json.dumps(JSON_ANSWER)[:60], IncompleteReplyError, "the answer broke off", ""),
+        ("<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway", ChatgptFreeError, "502 Bad Gateway", ""),
+        ("0", ChatgptFreeError, "0", ""),
+        (ROLE + STOP + DONE, ChatgptFreeError, "the site's answer is empty", ""),
+        (json.dumps({"status": "success", "msg": "Something went wrong", "data": ""}), ChatgptFreeError, "answer is empty", ""),
+        (CURRENT_HEAD + CURRENT_DONE, ChatgptFreeError, "the site's answer is empty", ""),
+        (CURRENT_HEAD + data({"delta": "Hel"}), IncompleteReplyError, "the answer broke off", "Hel"),
+        (CURRENT_HEAD + "event: error\nid: err-1\n" + data({"error": "Guests may not"}) + CURRENT_DONE, ChatgptFreeError, "Guests may not", ""),
+        (CURRENT_HEAD + "event: error\nid: err-1\n" + data(QUOTA) + CURRENT_DONE, RateLimitError, "Enough for today.", ""),
+        (data({"delta": "Hel"}) + "event: error\n" + data({"error": "API Error: x (Code: y)"}), ChatgptFreeError, "API Error: x", "Hel"),
+    ],
+)  # fmt: skip
+def test_an_error_in_an_answer_is_told_in_the_sites_words(answer, kind, words, partial):
+    texts, error = read(answer)
+    assert words in str(error)
+    assert isinstance(error, kind)
+    assert isinstance(error, kind) and (kind is not ChatgptFreeError or not isinstance(error, (RateLimitError, IncompleteReplyError)))
+    assert "".join(texts) == partial
+
+
+def test_an_error_that_comes_twice_is_told_once():
+    _, error = read((dressed("Invalid") + dressed(" key.") + DRESSED_STOP) * 2)
+    assert str(error) == "Invalid key."
+
+
+def test_the_words_of_an_error_are_short_and_on_one_line():
+    _, error = read("<h1>Oh\nno</h1>\x1b[31m" + "<p>very</p>" * 1000)
+    assert str(error).startswith("Oh no [31m very very")
+    assert len(str(error)) == 300
+
+
+def test_a_cut_behind_the_end_of_an_answer_does_no_harm():
+    def pieces():
+        yield (chunk("Hello") + STOP).encode()
+        raise ConnectionResetError
+
+    assert read(*[]) and "".join(chatgptfree._texts(pieces())) == "Hello"
+
+
+def test_what_came_whole_before_a_cut_is_yielded():
+    def pieces():
+        yield chunk("Hello").encode().rstrip()
+        raise ConnectionResetError
+
+    texts = chatgptfree._texts(pieces())
+    assert next(texts) == "Hello"
+    with pytest.raises(ConnectionResetError):
+        next(texts)
+
+
+@pytest.mark.parametrize(
+    ("endless", "words"),
+    [
+        (b"data: x" * 9000, "a line of over 100,000 bytes"),
+        (b"x", "a line of over 100,000 bytes"),
+        (b"word\n" * 9000, "1,000,000 bytes without a word"),
+        (b": ping\n\n" * 9000, "1,000,000 bytes without a word"),
+        (b"data: {}\n\n" * 9000, "1,000,000 bytes without a word"),
+        (b'{"a":\n' * 9000, "1,000,000 bytes without a word"),
+        (b'data: {"a":\n' * 9000, "1,000,000 bytes without a word"),
+    ],
+)
+def test_an_endless_answer_without_text_is_an_error_in_bounded_memory(endless, words, monkeypatch):
+    monkeypatch.setattr(chatgptfree, "LINE_LIMIT", 100_000)  # a tenth of what it is, to be quick
+    monkeypatch.setattr(chatgptfree, "ANSWER_LIMIT", 1_000_000)
+    with peak_memory() as peak, pytest.raises(ChatgptFreeError, match=words):
+        list(chatgptfree._texts(itertools.repeat(endless)))
+    assert peak() < 20e6
+
+
+@contextlib.contextmanager
+def peak_memory():
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# -------------------------------------------------------------------------------- ChatgptFree, on the shapes of the wire
+
+
+@pytest.fixture
+def mock():
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def forms(mock, method="POST"):
+    """The fields of each request, as the site gets them."""
+    calls = [call.request for call in mock.calls if call.request.method == method]
+    return [dict(parse_qsl(request.body or urlsplit(request.url).query, keep_blank_values=True)) for request in calls]
+
+
+def add_classic(mock, *answers, page=CLASSIC_PAGE, url=SITE + "/"):
+    mock.get(url, body=page)
+    for answer in answers:
+        mock.post(AJAX, **({"body": answer, "content_type": "text/event-stream"} if isinstance(answer, str) else answer))
+
+
+def add_current(mock, *answers, page=CURRENT_PAGE, cache_key="aipkit_sse_1"):
+    mock.get(SITE + "/", body=page)
+    mock.post(AJAX, json={"success": True, "data": {"cache_key": cache_key}})
+    for answer in answers:
+        mock.get(AJAX, **({"body": answer, "content_type": "text/event-stream"} if isinstance(answer, str) else answer))
+
+
+def test_the_classic_request_is_the_plugins(mock):
+    add_classic(mock, CLASSIC_ANSWER, url=SITE + "/help/")
+    assert ChatgptFree(SITE + "/help/").complete("Hi") == "Hello, wörld 🌍"
+    assert forms(mock) == [
+        {"_wpnonce": "c10d44dafd", "post_id": "6", "url": SITE, "action": "wpaicg_chat_shortcode_message", "message": "Hi",
+         "bot_id": "0"}
+    ]  # fmt: skip
+    headers = mock.calls[1].request.headers
+    assert (headers["Origin"], headers["Referer"], headers["Accept-Encoding"]) == (SITE, SITE + "/help/", "identity")
+
+
+def test_the_current_requests_are_the_plugins(mock):
+    add_current(mock, CURRENT_ANSWER)
+    prompt = "if a<b and c>d: x\n  %41"
+    assert ChatgptFree(SITE).complete(prompt) == "Hello, wörld 🌍"
+    assert forms(mock) == [
+        {"action": "aipkit_cache_sse_message", "message": prompt, "_ajax_nonce": "5bbad886de", "bot_id": "25871"}
+    ]
+    query = forms(mock, "GET")[1]
+    uuids = [query.pop("session_id"), query.pop("conversation_uuid")]
+    assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid) for uuid in uuids)
+    assert abs(int(query.pop("_ts")) / 1000 - time.time()) < 60
+    assert query == {"action": "aipkit_frontend_chat_stream", "cache_key": "aipkit_sse_1", "bot_id": "25871", "post_id": "261",
+                     "_ajax_nonce": "5bbad886de"}  # fmt: skip
+    assert mock.calls[2].request.headers["Origin"] == SITE
+
+
+def test_one_object_is_one_guest_with_a_conversation_for_each_call(mock):
+    add_current(mock, CURRENT_ANSWER)
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    bot.complete("Hi")
+    ChatgptFree(SITE).complete("Hi")
+    queries = [query for query in forms(mock, "GET") if query]
+    assert [query["session_id"] == queries[0]["session_id"] for query in queries] == [True, True, False]
+    assert len({query["conversation_uuid"] for query in queries}) == 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sent"),
+    [
+        ("if a<b and c>d: x", "if a&lt;b and c&gt;d: x"),
+        ('a "quoted" & c>d &lt; \n %41', 'a "quoted" & c>d &lt; \n %41'),
+    ],
+)
+def test_a_prompt_is_escaped_for_the_classic_protocol_where_tags_would_be_deleted_only(mock, prompt, sent):
+    add_classic(mock, CLASSIC_ANSWER)
+    ChatgptFree(SITE).complete(prompt)
+    assert forms(mock)[0]["message"] == sent
+
+
+def test_a_subfolder_and_a_custom_bot(mock):
+    mock.get(SITE + "/", body=params(SITE + "/blog/wp-admin/admin-ajax.php") + classic_box(bot_id="10420"))
+    mock.post(SITE + "/blog/wp-admin/admin-ajax.php", body=CLASSIC_ANSWER)
+    ChatgptFree(SITE).complete("Hi")
+    assert (forms(mock)[0]["url"], forms(mock)[0]["bot_id"]) == (SITE + "/blog", "10420")
+
+
+@pytest.mark.parametrize("page", [CURRENT_PAGE + CLASSIC_PAGE, CLASSIC_PAGE + CURRENT_PAGE])
+def test_the_current_protocol_wins_on_a_page_with_both(mock, page):
+    add_current(mock, CURRENT_ANSWER, page=page)
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize(
+    ("model", "bot_id"),
+    [(None, "25871"), ("", "25871"), ("gpt-4o-mini-2024-07-18", "25871"), ("gpt-4o-mini", "25871"), ("DeepSeek", "25872"),
+     (" deepSEEK", "25872"), (25872, "25872"), ("25872", "25872"), ("chatgpt 5 nano", "25871")],
+)  # fmt: skip
+def test_a_model_is_a_bot_of_the_page_by_name_or_number(mock, model, bot_id):
+    add_current(mock, CURRENT_ANSWER)
+    ChatgptFree(SITE).complete("Hi", model=model)
+    assert forms(mock)[0]["bot_id"] == forms(mock, "GET")[1]["bot_id"] == bot_id
+
+
+def test_an_unknown_model_is_an_error_that_names_the_pages(mock):
+    add_current(mock, CURRENT_ANSWER)
+    with pytest.raises(ValueError, match=r"no model 'gpt-9' on https://site.example/.* ChatGPT 5 Nano \(25871\), DeepSeek \(25872\)"):
+        ChatgptFree(SITE).complete("Hi", model="gpt-9")
+    assert not forms(mock)
+
+
+def test_a_bot_of_the_page_can_have_the_name_of_an_alias(mock):
+    add_current(mock, CURRENT_ANSWER, page=CURRENT_PAGE + current_box(3, name="gpt-4o-mini"))
+    ChatgptFree(SITE).complete("Hi", model="gpt-4o-mini")
+    assert forms(mock)[0]["bot_id"] == "3"
+
+
+def test_classic_sites_decide_the_model_themselves(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    assert ChatgptFree(SITE).complete("Hi", model="anything") == "Hello, wörld 🌍"
+
+
+def test_models_are_listed(mock):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.get(SITE + "/classic", body=CLASSIC_PAGE)
+    assert ChatgptFree(SITE).list_models() == ["ChatGPT 5 Nano", "DeepSeek"]
+    assert ChatgptFree(SITE + "/classic").list_models() == ChatgptFree.models == ["gpt-4o-mini-2024-07-18"]
+
+
+def test_the_attributes_are_those_of_gpt4free():
+    assert (ChatgptFree.url, ChatgptFree.working) == ("https://chatgptfree.ai", True)
+    assert ChatgptFree.model_aliases == {"gpt-4o-mini": ChatgptFree.default_model}
+    bot = ChatgptFree(SITE)
+    assert (bot.url, bot._nonce, bot._post_id) == (SITE, None, None)
+
+
+def test_nonce_and_post_id_are_kept_between_calls(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    bot.complete("Hi")
+    assert (bot._nonce, bot._post_id) == ("c10d44dafd", "6")
+    assert [call.request.method for call in mock.calls] == ["GET", "POST", "POST"]
+
+
+def test_options_go_to_every_request_as_requests_takes_them():
+    seen = []
+
+    class Session:
+        def send(self, url, **options):
+            seen.append(options)
+            page = url == SITE
+            return fake_response(CLASSIC_PAGE if page else CLASSIC_ANSWER, url)
+
+        get = post = send
+
+    ChatgptFree(SITE, session=Session()).complete(
+        "Hi", proxy="http://proxy:1", timeout=7, cookies={"a": "b"}, verify="ca.pem", headers={"accept-encoding": "gzip", "X": "y"}
+    )
+    for options in seen:
+        assert options["proxies"] == {"http": "http://proxy:1", "https": "http://proxy:1"}
+        assert (options["timeout"], options["cookies"], options["verify"]) == (7, {"a": "b"}, "ca.pem")
+        assert options["headers"]["X"] == "y"
+        assert [value for name, value in options["headers"].items() if name.lower() == "accept-encoding"] == ["gzip"]
+        assert (options["stream"], options["allow_redirects"]) == (True, False)
+
+
+def fake_response(body, url=SITE, read1=None):
+    """A response as `requests` makes them, without a socket."""
+    response = requests.Response()
+    response.status_code, response.url = 200, url
+    source = io.BytesIO(body.encode() if isinstance(body, str) else body)
+    response.raw = types.SimpleNamespace(
+        _fp=types.SimpleNamespace(read1=read1) if read1 else source, read=source.read, close=lambda: None
+    )
+    return response
+
+
+def test_a_response_that_is_not_urllib3s_is_read_too():
+    class Session:
+        def get(self, url, **_):
+            return fake_response(CLASSIC_PAGE)
+
+        def post(self, url, **_):
+            response = fake_response("")
+            response.raw = io.BytesIO(CLASSIC_ANSWER.encode())
+            return response
+
+    assert ChatgptFree(SITE, session=Session()).complete("Hi") == "Hello, wörld 🌍"
+
+
+def test_a_session_of_the_callers_keeps_its_headers_and_stays_open(mock, monkeypatch):
+    add_classic(mock, CLASSIC_ANSWER)
+    session = requests.Session()
+    session.headers["User-Agent"] = "Mine/1"
+    monkeypatch.setattr(session, "close", lambda: pytest.fail("closed"))
+    with ChatgptFree(SITE, session=session) as bot:
+        bot.complete("Hi")
+    assert {call.request.headers["User-Agent"] for call in mock.calls} == {"Mine/1"}
+
+
+def test_a_session_of_its_own_is_closed(monkeypatch):
+    closed = []
+    monkeypatch.setattr(requests.Session, "close", lambda session: closed.append(session))
+    with ChatgptFree(SITE):
+        pass
+    assert closed
+
+
+@pytest.mark.parametrize("options", [{"nonsense": 1}, {"data": {}}, {"allow_redirects": True}])
+def test_an_unknown_keyword_is_the_typeerror_of_requests(mock, options):
+    add_classic(mock, CLASSIC_ANSWER)
+    with pytest.raises(TypeError, match=next(iter(options))):
+        ChatgptFree(SITE).complete("Hi", **options)
+
+
+def test_a_reply_is_a_str_that_a_notebook_shows_as_markdown(mock):
+    add_classic(mock, chunk("**bold**") + DONE)
+    reply = ChatgptFree(SITE).complete("Hi")
+    assert type(reply) is Reply and reply == "**bold**" and reply._repr_markdown_() == "**bold**"
+
+
+def test_the_functions_are_the_methods_of_one_object():
+    assert chatgptfree.stream.__self__ is chatgptfree.complete.__self__
+    assert isinstance(chatgptfree.stream.__self__, ChatgptFree)
+
+
+def test_all_names_are_there():
+    assert all(hasattr(chatgptfree, name) for name in chatgptfree.__all__)
+    assert issubclass(ChatgptFreeError, RuntimeError)
+
+
+# ------------------------------------------------------------------------------------------------ an expired nonce
+
+EXPIRED = {"status": 403, "body": "<p>The link you followed has expired.</p>", "content_type": "text/html"}
+OLD_EXPIRED = {"json": {"status": "error", "msg": "Nonce verification failed"}}
+TRANSLATED = {"json": {"status": "error", "msg": "随机数验证失败"}}
+
+
+@pytest.mark.parametrize("refusal", [EXPIRED, OLD_EXPIRED, TRANSLATED, {**EXPIRED, "body": "Der Link ist abgelaufen."}])
+def test_a_classic_nonce_that_has_expired_is_renewed_once(mock, refusal):
+    add_classic(mock, refusal, CLASSIC_ANSWER)
+    mock.get(SITE + "/", body=classic_box(nonce="fresh"))
+    bot = ChatgptFree(SITE)
+    assert bot.complete("Hi") == "Hello, wörld 🌍"
+    assert [form["_wpnonce"] for form in forms(mock)] == ["c10d44dafd", "fresh"]
+    assert bot._nonce == "fresh"
+
+
+@pytest.mark.parametrize("refusal", [EXPIRED, OLD_EXPIRED])
+def test_a_page_that_shows_the_same_nonce_again_is_believed_once(mock, refusal):
+    add_classic(mock, refusal, CLASSIC_ANSWER)
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"), [(EXPIRED, "HTTP 403: The link you followed has expired."), (OLD_EXPIRED, "Nonce verification failed")]
+)
+def test_if_the_renewed_nonce_is_refused_too_the_sites_words_are_told(mock, refusal, words):
+    add_classic(mock, refusal)
+    with pytest.raises(ChatgptFreeError, match=f"^{words}$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+    assert len(forms(mock)) == 2
+
+
+def test_an_error_that_is_no_nonces_is_not_asked_for_twice(mock):
+    add_classic(mock, {"json": {"status": "error", "msg": "Banned word"}}, CLASSIC_ANSWER)
+    with pytest.raises(ChatgptFreeError, match="^Banned word$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+    assert len(forms(mock)) == 1
+
+
+def test_if_the_page_is_gone_when_the_nonce_has_expired_the_first_refusal_is_told(mock):
+    add_classic(mock, EXPIRED)
+    mock.get(SITE + "/", status=500)
+    with pytest.raises(ChatgptFreeError, match="The link you followed has expired"):
+        ChatgptFree(SITE).complete("Hi")
+
+
+NONCE_FAILURE = {"success": False, "data": {"message": "Security check failed.", "code": "nonce_failure_cache_sse"}}
+STEP_2_FAILURE = "event: error\nid: err-1\n" + data({"error": "Security check failed."}) + CURRENT_DONE
+
+
+def current_site(mock, renewal, step=1, page=CURRENT_PAGE, failure=STEP_2_FAILURE):
+    """A site of the current protocol that takes the nonce "fresh" only, at `step`; before it, any."""
+
+    def ajax(request):
+        form = dict(parse_qsl(request.body or urlsplit(request.url).query))
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return renewal
+        good = form["_ajax_nonce"] == "fresh"
+        if form["action"] == "aipkit_cache_sse_message":
+            if good or step == 2:
+                return 200, {}, json.dumps({"success": True, "data": {"cache_key": "k"}})
+            return 403, {}, json.dumps(NONCE_FAILURE)
+        return 200, {}, CURRENT_ANSWER if good else failure
+
+    mock.get(SITE + "/", body=page)
+    mock.add_callback("POST", AJAX, ajax)
+    mock.add_callback("GET", AJAX, ajax)
+
+
+FRESH = (200, {}, json.dumps({"success": True, "data": {"nonce": "fresh"}}))
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("renewal", [FRESH, (400, {}, "0"), (200, {}, "<p>Hello")])
+def test_a_current_nonce_that_has_expired_is_renewed_once_in_the_scripts_way_or_off_the_page(mock, step, renewal):
+    current_site(mock, renewal, step)
+    mock.get(SITE + "/", body=CURRENT_PAGE.replace("5bbad886de", "fresh"))
+    assert ChatgptFree(SITE).complete("Hi", model="DeepSeek") == "Hello, wörld 🌍"
+    pages = [call for call in mock.calls if call.request.url == SITE + "/"]
+    assert len(pages) == (1 if renewal is FRESH else 2)
+    assert forms(mock)[-1]["bot_id"] == "25872"
+
+
+def test_a_step_2_error_in_another_language_is_a_nonces_if_the_nonce_has_changed(mock):
+    current_site(mock, FRESH, 2, failure=STEP_2_FAILURE.replace("Security check failed", "セキュリティチェックに失敗しました"))
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+def test_a_renewed_nonce_serves_every_bot_that_had_the_old_one(mock):
+    current_site(mock, FRESH)
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi", model="DeepSeek")
+    bot.complete("Hi")
+    assert [form["action"] for form in forms(mock)].count("aipkit_get_frontend_chat_nonce") == 1
+
+
+def test_a_renewed_nonce_that_is_refused_too_is_told_in_the_sites_words(mock):
+    current_site(mock, (200, {}, json.dumps({"success": True, "data": {"nonce": "as bad"}})))
+    with pytest.raises(ChatgptFreeError, match="^HTTP 403: Security check failed.$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"status": 400, "json": {"success": False, "data": {"message": "No message.", "code": "empty_data_to_cache"}}}, "HTTP 400: No message."),
+        ({"status": 403, "json": {"success": False, "data": {"message": "Not here.", "code": "embed_not_available"}}}, "HTTP 403: Not here."),
+        ({"status": 500, "body": "<title>Error</title><p>There has been a critical error."}, "HTTP 500: Error There has been a critical error."),
+        ({"status": 200, "body": "<p>Down for maintenance"}, "HTTP 200: Down for maintenance"),
+        ({"status": 200, "json": {"success": True, "data": {}}}, "HTTP 200: the site reported an error without words"),
+        ({"status": 200, "json": {"success": False, "data": "Sorry"}}, "HTTP 200: Sorry"),
+        ({"status": 200, "body": ""}, "HTTP 200: OK"),
+    ],
+)  # fmt: skip
+def test_an_error_at_the_first_step_is_told_in_the_sites_words_and_not_asked_for_twice(mock, answer, words):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, **answer)
+    with pytest.raises(ChatgptFreeError, match=f"^{re.escape(words)}$"):
+        ChatgptFree(SITE).complete("Hi")
+    assert len(forms(mock)) == 1
+
+
+def test_warnings_ahead_of_the_cache_key_do_no_harm(mock):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, body="\ufeff" + WARNING + json.dumps({"success": True, "data": {"cache_key": "k"}}))
+    mock.get(AJAX, body=CURRENT_ANSWER)
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+CHALLENGE = {"status": 403, "body": "<title>Just a moment...</title>", "headers": {"cf-mitigated": "challenge"}}
+
+
+@pytest.mark.parametrize("challenge", [CHALLENGE, {**CHALLENGE, "headers": {}}, {**CHALLENGE, "status": 503, "body": ""}])
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_challenge_says_what_to_do(mock, challenge, where):
+    mock.get(SITE + "/", **(challenge if where == "page" else {"body": CLASSIC_PAGE}))
+    mock.post(AJAX, **challenge)
+    with pytest.raises(BlockedError, match="https://site.example/.*browser.*cf_clearance.*User-Agent"):
+        ChatgptFree(SITE).complete("Hi")
+
+
+def in_100_seconds():
+    return email.utils.formatdate(time.time() + 100, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "low", "high"),
+    [("30", 30, 30), (in_100_seconds(), 90, 101), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0), ("soon", None, None), (None, None, None),
+     ("²", None, None), ("-5", None, None)],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_too_many_requests_say_how_long_to_wait(mock, retry_after, low, high, where):
+    limit = {"status": 429, "body": "<h1>Slow down</h1>", "headers": {"Retry-After": retry_after} if retry_after else {}}
+    mock.get(SITE + "/", **(limit if where == "page" else {"body": CLASSIC_PAGE}))
+    mock.post(AJAX, **limit)
+    with pytest.raises(RateLimitError, match="^HTTP 429: Slow down$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    seconds = caught.value.retry_after
+    assert seconds is None if low is None else low <= seconds <= high
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 502])
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_other_refusals_give_the_status_and_the_pages_words(mock, status, where):
+    refusal = {"status": status, "body": "<style>p {}</style><h1>Not\n now</h1><script>quota()</script>"}
+    mock.get(SITE + "/", **(refusal if where == "page" else {"body": CLASSIC_PAGE}))
+    mock.post(AJAX, **refusal)
+    with pytest.raises(ChatgptFreeError, match=f"^HTTP {status}: Not now$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+    assert caught.value.partial == ""
+
+
+def test_a_refused_page_is_a_plain_error_from_list_models_too(mock):
+    mock.get(SITE + "/", status=403, body="Forbidden")
+    with pytest.raises(ChatgptFreeError, match="^HTTP 403: Forbidden$") as caught:
+        ChatgptFree(SITE).list_models()
+    assert caught.type is ChatgptFreeError
+
+
+def test_an_error_carries_the_text_ahead_of_it(mock):
+    add_classic(mock, chunk("Hel") + chunk("lo") + data({"error": {"message": "Overloaded"}}))
+    heard = []
+    with pytest.raises(ChatgptFreeError, match="Overloaded") as caught:
+        heard.extend(ChatgptFree(SITE).stream("Hi"))
+    assert caught.value.partial == "Hello"
+
+
+def test_after_an_error_the_object_is_as_good_as_new(mock):
+    add_classic(mock, chunk("Hel"), {"status": 500}, {"body": requests.ConnectionError("gone")}, CLASSIC_ANSWER)
+    bot = ChatgptFree(SITE)
+    for kind in (IncompleteReplyError, ChatgptFreeError, requests.ConnectionError):
+        with pytest.raises(kind):
+            bot.complete("Hi")
+    assert bot.complete("Hi") == "Hello, wörld 🌍"
+
+
+def test_a_failure_of_the_network_ahead_of_any_text_is_requests_own(mock):
+    gone = requests.ConnectionError("gone")
+    mock.get(SITE + "/", body=gone)
+    with pytest.raises(requests.ConnectionError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.value is gone
+
+
+def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, monkeypatch):
+    monkeypatch.setattr(chatgptfree, "ANSWER_LIMIT", 100_000)
+    add_classic(mock, chunk("words " * 100) * 1000)
+    with pytest.raises(ChatgptFreeError, match="goes on after 100,000 characters") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert 100_000 < len(caught.value.partial) <= 100_600
+
+
+# ---------------------------------------------------------------------------------------------------- staying at home
+
+
+def test_a_page_that_moved_is_followed_and_its_new_name_is_the_origin(mock):
+    mock.get("http://old.example/", status=301, headers={"Location": "https://site.example/help/"})
+    add_classic(mock, CLASSIC_ANSWER, url=SITE + "/help/")
+    assert ChatgptFree("http://old.example/").complete("Hi") == "Hello, wörld 🌍"
+    headers = mock.calls[-1].request.headers
+    assert (headers["Origin"], headers["Referer"]) == (SITE, SITE + "/help/")
+
+
+@pytest.mark.parametrize(
+    ("home", "is_home"),
+    [
+        ("https://site.example/", True),
+        ("http://site.example/", True),
+        ("https://site.example:8443/", False),
+        ("http://site.example:8080/", False),
+        ("https://other.example/", False),
+        ("https://www.site.example/", False),
+    ],
+)
+def test_what_the_caller_gave_for_the_site_goes_to_its_own_host_only(mock, home, is_home):
+    if home != SITE + "/":
+        mock.get(home, status=302, headers={"Location": SITE + "/"})
+    add_classic(mock, CLASSIC_ANSWER)
+    ChatgptFree(home).complete("Hi", cookies={"a": "b"}, headers={"Cookie2": "c", "Authorization": "d"}, auth=None)
+    sent = [call.request.headers for call in mock.calls if urlsplit(call.request.url).netloc == "site.example"][-2:]
+    assert [(h.get("Cookie"), h.get("Cookie2"), h.get("Authorization")) for h in sent] == [
+        ("a=b", "c", "d") if is_home else (None, None, None)
+    ] * 2
+
+
+def test_a_page_that_redirects_without_end_is_an_error(mock):
+    mock.get(SITE + "/", status=302, headers={"Location": "/"})
+    with pytest.raises(requests.TooManyRedirects):
+        ChatgptFree(SITE).complete("Hi")
+    assert len(mock.calls) == 10
+
+
+def test_user_and_password_of_an_address_are_neither_shown_nor_sent_as_referer(mock):
+    mock.get("https://me:secret@site.example/", body=CLASSIC_PAGE)
+    mock.post("https://me:secret@site.example/wp-admin/admin-ajax.php", body=CLASSIC_ANSWER)
+    ChatgptFree("https://me:secret@site.example/").complete("Hi")
+    request = mock.calls[-1].request
+    assert (request.headers["Origin"], request.headers["Referer"]) == (SITE, SITE + "/")
+    assert request.headers["Authorization"].startswith("Basic ")
+
+
+# ------------------------------------------------------------------------------------------------------ real sockets
+
+
+class Site(ThreadingHTTPServer):
+    """A site on the loopback that keeps connections alive; `answer(handler, form)` writes what follows the page."""
+
+    def __init__(self, answer, page=CLASSIC_PAGE):
+        self.answer, self.page = answer, page
+        self.connections, self.asked = 0, []
+        self.gone = threading.Event()  # a client has hung up
+        super().__init__(("127.0.0.1", 0), SiteHandler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def pages(self):
+        return [path for method, path, _, form in self.asked if method == "GET" and not form]
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_):
+        pass
+
+
+class SiteHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self):
+        self.server.connections += 1
+        super().setup()
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        path, _, query = self.path.partition("?")
+        form = dict(parse_qsl(body or query, keep_blank_values=True))
+        self.server.asked.append((self.command, path, self.headers, form))
+        if form:
+            self.server.answer(self, form)
+        elif callable(self.server.page):
+            self.server.page(self)
+        else:
+            self.whole(self.server.page)
+
+    do_POST = do_GET
+
+    def whole(self, body, status=200, kind="text/html", **headers):
+        self.head(status, kind, **{"Content-Length": str(len(body.encode())), **headers})
+        self.wfile.write(body.encode())
+
+    def head(self, status=200, kind="text/event-stream", **headers):
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def chunks(self, *texts, end=True):
+        self.head(Transfer_Encoding="chunked")
+        for text in texts:
+            self.wfile.write(http_chunk(text.encode()))
+        if end:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def hang_up(self, reset=False):
+        if reset:  # a closed socket that lingers no time sends RST
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.wfile.close()
+        self.connection.close()
+
+    def wait_for_hang_up(self, seconds=10):
+        if select.select([self.connection], [], [], seconds)[0] and not self.connection.recv(1):
+            self.server.gone.set()
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+def http_chunk(raw):
+    return b"%x\r\n%s\r\n" % (len(raw), raw)
+
+
+def classic_answer(handler, form):
+    handler.chunks(*(chunk(word) for word in re.findall(r"\S+\s*", form["message"])), DONE)
+
+
+def current_answer(handler, form):
+    if form["action"] == "aipkit_cache_sse_message":
+        handler.whole(json.dumps({"success": True, "data": {"cache_key": form["message"]}}))
+    else:
+        handler.chunks(CURRENT_HEAD, *(data({"delta": word}) for word in re.findall(r"\S+\s*", form["cache_key"])), CURRENT_DONE)
+
+
+PIECES = [chunk("one "), chunk("two "), chunk("three") + DONE]
+
+
+def framed(framing):
+    """Response headers, and the bytes of each of PIECES, in a framing."""
+    raw = [piece.encode() for piece in PIECES]
+    headers = {"Connection": "close"}
+    if "gzip" in framing:
+        zipper = zlib.compressobj(wbits=31)
+        raw = [zipper.compress(piece) + zipper.flush(zlib.Z_SYNC_FLUSH) for piece in raw[:-1]] + [
+            zipper.compress(raw[-1]) + zipper.flush()
+        ]
+        headers["Content-Encoding"] = "gzip"
+    if "chunked" in framing:
+        headers = {**headers, "Connection": "keep-alive", "Transfer-Encoding": "chunked"}
+        raw = [http_chunk(piece) for piece in raw]
+        raw[-1] += b"0\r\n\r\n"
+    if framing == "one chunk":
+        headers["Transfer-Encoding"] = "chunked"
+        raw[0] = b"%x\r\n%s" % (sum(map(len, raw)), raw[0])
+        raw[-1] += b"\r\n0\r\n\r\n"
+    if framing == "length":
+        headers["Content-Length"] = str(sum(map(len, raw)))
+    return headers, raw
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close", "gzip chunked", "gzip close", "one chunk", "length"])
+def test_a_piece_is_yielded_when_its_bytes_arrive_however_they_are_framed(framing):
+    """The site sends a piece only when the one before it has been yielded, so that a reader that waits for more fails."""
+    got = threading.Semaphore(0)
+
+    def answer(handler, form):
+        headers, raw = framed(framing)
+        handler.head(**headers)
+        for piece in raw:
+            handler.wfile.write(piece)
+            if not got.acquire(timeout=5):
+                return handler.hang_up()
+        handler.close_connection = True
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        heard = []
+        for text in bot.stream("Hi"):
+            heard.append(text)
+            got.release()
+    assert heard == ["one ", "two ", "three"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "page", "requests_a_call"),
+    [(classic_answer, CLASSIC_PAGE, 1), (current_answer, current_box(ajax_url=None), 2)],
+    ids=["classic", "current"],
+)
+def test_ten_calls_take_one_page_and_one_connection(answer, page, requests_a_call):
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot:
+        for i in range(10):
+            assert bot.complete(f"call {i}") == f"call {i}"
+        assert (len(site.pages()), site.connections, len(site.asked)) == (1, 1, 1 + 10 * requests_a_call)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "x"}])
+def test_a_json_answer_gives_its_connection_back_too(headers):
+    def answer(handler, form):
+        if headers:
+            handler.whole(json.dumps(JSON_ANSWER), kind="application/json")
+        else:
+            handler.chunks(json.dumps(JSON_ANSWER))
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert [bot.complete("Hi") for _ in range(3)] == ["Hello, wörld"] * 3
+        assert site.connections == 1
+
+
+def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment():
+    logged = threading.Event()
+
+    def answer(handler, form):
+        handler.chunks(chunk("Hello") + DONE, end=False)
+        logged.wait(0.1)  # the site writes its log
+        handler.wfile.write(b"0\r\n\r\n")
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert [bot.complete("Hi") for _ in range(3)] == ["Hello"] * 3
+        assert site.connections == 1
+
+
+def hold_open(handler):
+    handler.wait_for_hang_up()
+
+
+def go_on(handler):
+    with contextlib.suppress(OSError):
+        for _ in range(10**6):
+            handler.wfile.write(http_chunk(b": still here\n\n"))
+    handler.server.gone.set()
+    handler.close_connection = True
+
+
+def drip(handler):
+    with contextlib.suppress(OSError):
+        while not select.select([handler.connection], [], [], 0.05)[0]:
+            handler.wfile.write(http_chunk(b":\n"))
+    handler.server.gone.set()
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize("afterwards", [hold_open, go_on, drip])
+def test_a_site_that_does_not_end_its_response_costs_a_fraction_of_a_second(afterwards):
+    def answer(handler, form):
+        handler.chunks(chunk("Hello") + DONE, end=False)
+        afterwards(handler)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        before = time.monotonic()
+        assert bot.complete("Hi", timeout=30) == "Hello"
+        assert time.monotonic() - before < 0.9
+        assert site.gone.wait(5)
+
+
+def cut_between_chunks(handler):
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    handler.hang_up()
+
+
+def cut_in_chunk(handler):
+    raw = (chunk("Hello") + chunk(" wörld") + chunk("!")).encode()
+    handler.head(Transfer_Encoding="chunked")
+    handler.wfile.write(http_chunk(raw)[:-20])
+    handler.hang_up()
+
+
+def cut_in_character(handler):
+    handler.head(Connection="close")
+    raw = (chunk("Hello") + chunk(" wörld") + 'data: {"choices":[{"delta":{"content":"ö').encode()
+    handler.wfile.write(raw[:-1])
+    handler.hang_up()
+
+
+def cut_gzip(handler):
+    zipped = zlib.compressobj(wbits=31)
+    handler.head(Content_Encoding="gzip", Connection="close")
+    handler.wfile.write(zipped.compress((chunk("Hello") + chunk(" wörld")).encode()) + zipped.flush(zlib.Z_SYNC_FLUSH))
+    handler.hang_up()
+
+
+def break_gzip(handler):
+    zipped = zlib.compressobj(wbits=31)
+    handler.head(Content_Encoding="gzip", Connection="close")
+    handler.wfile.write(zipped.compress((chunk("Hello") + chunk(" wörld")).encode()) + zipped.flush(zlib.Z_SYNC_FLUSH) + b"junk" * 9)
+    handler.hang_up()
+
+
+def stall(handler):
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    handler.wait_for_hang_up()
+
+
+def too_short(handler):
+    raw = (chunk("Hello") + chunk(" wörld")).encode()
+    handler.head(Content_Length=str(len(raw) + 50))
+    handler.wfile.write(raw)
+    handler.hang_up()
+
+
+@pytest.mark.parametrize(
+    "cut", [cut_between_chunks, cut_in_chunk, cut_in_character, cut_gzip, break_gzip, stall, too_short], ids=lambda cut: cut.__name__
+)
+@pytest.mark.parametrize("how", ["stream", "complete"])
+def test_what_came_before_a_break_is_yielded_and_in_partial(cut, how):
+    heard = []
+    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot:
+        with pytest.raises(IncompleteReplyError, match="the answer broke off") as caught:
+            heard.extend(bot.stream("Hi", timeout=0.3)) if how == "stream" else bot.complete("Hi", timeout=0.3)
+    assert caught.value.partial == "Hello wörld"
+    assert heard == ([] if how == "complete" else ["Hello", " wörld"])
+
+
+def reset_at_once(handler):
+    handler.head(Transfer_Encoding="chunked")
+    handler.hang_up(reset=True)
+
+
+def stall_at_once(handler):
+    handler.head(Transfer_Encoding="chunked")
+    handler.wait_for_hang_up()
+
+
+def break_gzip_at_once(handler):
+    handler.head(Content_Encoding="gzip", Connection="close")
+    handler.wfile.write(b"junk" * 9)
+    handler.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("cut", "kind"),
+    [(reset_at_once, requests.ConnectionError), (stall_at_once, requests.Timeout), (break_gzip_at_once, requests.RequestException)],
+)
+def test_a_break_ahead_of_any_text_is_requests_own_exception(cut, kind):
+    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot, pytest.raises(kind):
+        bot.complete("Hi", timeout=0.3)
+
+
+def test_a_compression_that_nobody_asked_for_is_named():
+    def answer(handler, form):
+        handler.head(Content_Encoding="br", Connection="close")
+        handler.hang_up()
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot, pytest.raises(ChatgptFreeError, match="'br', unasked"):
+        bot.complete("Hi")
+
+
+def endless(handler, raw):
+    with contextlib.suppress(OSError):
+        handler.head(Connection="close")
+        for _ in range(10**5):
+            handler.wfile.write(raw)
+    handler.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("page", "answer", "words"),
+    [
+        (lambda handler: endless(handler, b"<p>" * 5000), None, "is over 10,000,000 bytes long"),
+        (CLASSIC_PAGE, b"data: x" * 5000, "a line of over 1,000,000 bytes"),
+        (CLASSIC_PAGE, b"a line of no stream\n" * 1000, "10,000,000 bytes without a word"),
+    ],
+    ids=["page", "line", "body"],
+)
+def test_what_has_no_end_is_an_error_within_seconds(page, answer, words):
+    with Site(lambda handler, form: endless(handler, answer), page) as site, ChatgptFree(site.url) as bot:
+        before = time.monotonic()
+        with pytest.raises(ChatgptFreeError, match=words):
+            bot.complete("Hi", timeout=5)
+        assert time.monotonic() - before < 8
+
+
+def test_a_gzip_bomb_is_an_error_in_bounded_memory():
+    bomb = gzip.compress(b"data: " + b"x" * 50_000_000)
+
+    def answer(handler, form):
+        handler.head(Content_Encoding="gzip", Content_Length=str(len(bomb)))
+        handler.wfile.write(bomb)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        with peak_memory() as peak, pytest.raises(ChatgptFreeError, match="a line of over"):
+            bot.complete("Hi")
+    assert peak() < 10e6
+
+
+def test_memory_stays_constant_but_for_the_text_itself():
+    def peak_of(count):
+        pieces = itertools.chain([chunk("word ").encode()] * count, [DONE.encode()], itertools.repeat(b""))
+
+        class Session:
+            def get(self, url, **_):
+                return fake_response(CLASSIC_PAGE)
+
+            def post(self, url, **_):
+                return fake_response("", read1=lambda size: next(pieces))
+
+        bot = ChatgptFree(SITE, session=Session())
+        with peak_memory() as peak:
+            for _ in bot.stream("Hi"):
+                pass
+            return peak()
+
+    peak_of(10)
+    assert peak_of(30_000) - peak_of(2_000) < 28_000 * len("word ") * 1.5
+
+
+# ------------------------------------------------------------------------------------------- threads and generators
+
+
+@pytest.mark.parametrize(("answer", "page"), [(classic_answer, CLASSIC_PAGE), (current_answer, current_box(ajax_url=None))])
+def test_eight_threads_share_one_object_and_one_page(answer, page):
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
+        prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(200)]
+        assert list(pool.map(bot.complete, prompts)) == prompts
+        assert len(site.pages()) == 1
+        assert site.connections <= 9
+        assert len({form["session_id"] for _, _, _, form in site.asked if "session_id" in form}) in (0, 1)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "current"])
+def test_eight_threads_that_meet_an_expired_nonce_renew_it_once(protocol):
+    together = threading.Barrier(8, timeout=10)
+    nonces = iter(["stale", "fresh"])
+    renewals = []
+
+    def page(handler):
+        nonce = next(nonces)
+        handler.whole(classic_box(nonce) if protocol == "classic" else current_box(nonce=nonce, ajax_url=None))
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            renewals.append(form)
+            return handler.whole(json.dumps({"success": True, "data": {"nonce": "fresh"}}))
+        if "stale" in (form.get("_wpnonce"), form.get("_ajax_nonce")):
+            together.wait()
+            return handler.whole("The link you followed has expired.", 403)
+        return (classic_answer if protocol == "classic" else current_answer)(handler, form)
+
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(bot.complete, ["Hello"] * 8)) == ["Hello"] * 8
+        assert (len(site.pages()), len(renewals)) == ((2, 0) if protocol == "classic" else (1, 1))
+
+
+def test_one_thread_can_go_through_the_cookies_while_another_adds_one():
+    jar = ChatgptFree(SITE)._session.cookies
+    jar.set("a", "1", domain="a.example")
+    jar.set("b", "1", domain="b.example")
+    cookies = iter(jar)
+    next(cookies)
+    jar.set("c", "1", domain="c.example")
+    assert next(cookies).name == "b"
+
+
+def test_a_generator_that_is_not_started_makes_no_request():
+    with Site(classic_answer) as site:
+        ChatgptFree(site.url).stream("Hi").close()
+        assert site.asked == []
+
+
+def close(stream):
+    stream.close()
+
+
+def forget(stream):
+    del stream
+    gc.collect()
+
+
+def fail_in_loop(stream):
+    with contextlib.suppress(ZeroDivisionError):
+        for _ in stream:
+            1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize("abandon", [close, forget, fail_in_loop])
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_an_abandoned_answer_closes_its_connection_at_once_and_leaves_the_object_usable(abandon, framing):
+    def answer(handler, form):
+        if form["message"] != "long":
+            return classic_answer(handler, form)
+        if framing == "chunked":
+            handler.chunks(*[chunk("word ")] * 3, end=False)
+        else:
+            handler.head(Connection="close")
+            handler.wfile.write((chunk("word ") * 3).encode())
+        return handler.wait_for_hang_up()
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        stream = bot.stream("long")
+        next(stream)
+        streams = [stream]
+        del stream
+        abandon(streams.pop())
+        assert site.gone.wait(5)
+        assert bot.complete("Hello again") == "Hello again"
+
+
+# ---------------------------------------------------------------------------------------- two hosts on the loopback
+
+
+def redirect_to(url, status=302):
+    return lambda handler, *_: handler.whole("", status, Location=url)
+
+
+def test_cookies_do_not_follow_the_page_to_another_host():
+    with Site(classic_answer) as stranger, Site(None, redirect_to(stranger.url + "/")) as site:
+        ChatgptFree(site.url).complete("Hi", cookies={"secret": "1"}, headers={"X-Secret": "1", "Cookie": "secret=1"})
+        assert "secret" in site.asked[0][2]["Cookie"]
+        for _, _, headers, _ in stranger.asked:
+            assert "secret" not in str(headers).lower()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, current_box(ajax_url=None)], ids=["classic", "current"])
+def test_a_post_that_is_redirected_is_an_error_and_is_not_followed(status, page):
+    with Site(classic_answer) as stranger, Site(redirect_to(stranger.url + "/steal", status), page) as site:
+        with pytest.raises(ChatgptFreeError, match=f"HTTP {status}: .* redirects to {stranger.url}/steal, which was not followed"):
+            ChatgptFree(site.url).complete("Hi")
+        assert stranger.asked == []
+
+
+def test_a_stream_that_is_redirected_is_an_error_and_is_not_followed():
+    def answer(handler, form):
+        current_answer(handler, form) if "message" in form else redirect_to(stranger.url)(handler)
+
+    with Site(classic_answer) as stranger, Site(answer, current_box(ajax_url=None)) as site:
+        with pytest.raises(ChatgptFreeError, match="which was not followed"):
+            ChatgptFree(site.url).complete("Hi")
+        assert stranger.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [(classic_answer, lambda url: params(url) + classic_box()), (current_answer, lambda url: current_box(ajax_url=url))],
+)
+def test_a_foreign_ajax_address_gets_nothing(answer, page):
+    with Site(answer) as stranger:
+        address = stranger.url.replace("127.0.0.1", "localhost") + "/wp-admin/admin-ajax.php"
+        with Site(answer, page(address)) as site:
+            assert ChatgptFree(site.url).complete("Hi") == "Hi"
+        with Site(answer, page(stranger.url + "/wp-admin/admin-ajax.php")) as site:
+            assert ChatgptFree(site.url).complete("Hi") == "Hi"
+        assert stranger.asked == []
+
+
+# -------------------------------------------------------------------------------------------------------------- fuzz
+
+TRANSCRIPTS = [
+    CLASSIC_ANSWER,
+    WARNING + json.dumps(JSON_ANSWER, indent=1),
+    chunk("Hel") + WARNING + chunk("lo") + (dressed("Inv") + dressed("@x@").replace("@", '"') + DRESSED_STOP) * 2,
+    ASSISTANT + RAW_ERROR,
+    CURRENT_ANSWER[4090:],
+    data({"delta": "Hel"}) + 'event: warning\ndata: {"error":" four"}\n\n' + "event: error\n" + data(QUOTA),
+]
+
+
+def ask_stub(page, answer):
+    """The pieces of text and the error from a site of `page` and `answer`, without a socket."""
+
+    class Session:
+        def get(self, url, params=None, **_):
+            return fake_response(answer if params else page, url)
+
+        def post(self, url, data, **_):
+            return fake_response(json.dumps({"data": {"cache_key": "k"}}) if data["action"].startswith("aipkit") else answer, url)
+
+    texts = []
+    try:
+        for text in ChatgptFree(SITE, session=Session()).stream("Hi"):
+            texts.append(text)
+    except (ChatgptFreeError, requests.RequestException) as error:
+        assert getattr(error, "partial", "") == "".join(texts)
+    assert all(isinstance(text, str) and text for text in texts)
+    return "".join(texts)
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS)
+def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
+    page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
+    raw = transcript.encode()
+    whole = ask_stub(page, raw)
+    assert whole
+    for end in range(len(raw)):
+        assert whole.startswith(ask_stub(page, raw[:end]))
+
+
+def mutated(raw, random):
+    raw = bytearray(raw)
+    for _ in range(random.randint(1, 8)):
+        at = random.randrange(len(raw) + 1)
+        length = random.choice([0, 1, 1, 5, 50])
+        junk = random.choice([b"", b"\n", b"{", b'"', b"data: ", b"event: error\n", b"null", b"\xff", b"[" * 3000, b"<", random.randbytes(5)])
+        raw[at : at + length] = junk
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mutations_raise_nothing_but_the_librarys_and_requests_exceptions(seed):
+    chance = random.Random(seed)
+    for _ in range(500):
+        page, answer = chance.choice([CLASSIC_PAGE, CURRENT_PAGE]), chance.choice(TRANSCRIPTS).encode()
+        if chance.random() < 0.3:
+            page = mutated(page.encode(), chance)
+        ask_stub(page, mutated(answer, chance))
