@@ -42,25 +42,19 @@ import requests
 
 if TYPE_CHECKING:
     import argparse
+    from http.cookiejar import CookieJar
 
     Messages = str | Iterable[Mapping[str, Any]]
+    Model = str | int | None
+    Timeout = float | tuple[float, float] | None
+    Cookies = Mapping[str, str] | CookieJar | None
     Options = dict[str, Any]  # of a call, as `requests` takes them
     Send = Callable[..., requests.Response]
 
 __version__ = "1.0.0"
 __all__ = [
-    "BlockedError",
-    "ChatNotFoundError",
-    "ChatgptFree",
-    "ChatgptFreeError",
-    "IncompleteReplyError",
-    "RateLimitError",
-    "Reply",
-    "complete",
-    "demo_site",
-    "format_prompt",
-    "main",
-    "stream",
+    "BlockedError", "ChatNotFoundError", "ChatgptFree", "ChatgptFreeError", "IncompleteReplyError", "RateLimitError", "Reply",
+    "complete", "demo_site", "format_prompt", "main", "stream",
 ]  # fmt: skip
 
 PAGE_LIMIT = 10_000_000  # bytes of a page
@@ -366,14 +360,23 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
             piece = inflater.unconsumed_tail
 
 
+def _as_requests(error: Exception) -> requests.RequestException:
+    """A failure of the network as `requests` would tell it."""
+    if isinstance(error, requests.RequestException):
+        return error
+    kind = requests.exceptions.ReadTimeout if isinstance(error, socket.timeout) else requests.exceptions.ConnectionError
+    return kind(error)
+
+
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
     """Cut bytes, in whatever pieces they come, into lines without their LF."""
     held = bytearray()
     for piece in pieces:
-        held += piece
-        if b"\n" in piece:
-            whole, _, held = held.rpartition(b"\n")
-            yield from whole.decode("utf-8", "replace").split("\n")
+        whole, newline, rest = piece.rpartition(b"\n")
+        if newline:
+            yield from (held + whole).decode("utf-8", "replace").split("\n")
+            held.clear()
+        held += rest
         if len(held) > LINE_LIMIT:
             raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
     yield held.decode("utf-8", "replace")
@@ -417,14 +420,14 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
 def _texts(pieces: Iterable[bytes]) -> Iterator[str]:
     """Yield the pieces of text in an answer's bytes, in either protocol.
 
-    Raises ChatgptFreeError for what the site says is wrong, IncompleteReplyError for an end without an end marker, and lets
-    the network's errors through unless the answer was whole by then.
+    Raises ChatgptFreeError for what the site says is wrong, IncompleteReplyError for an end without an end marker, and
+    `requests`' exceptions for a break of the network, unless the answer was whole by then.
     """
     silent = 0  # bytes since the last piece of text
     spoken = finished = False
     dressed: list[str] = []  # words of an error dressed up as an answer
     noise: list[str] = []  # what made no sense since the last piece of text
-    cut: Exception | None = None
+    cut: requests.RequestException | None = None
 
     def until_cut() -> Iterator[bytes]:
         nonlocal silent, cut
@@ -435,7 +438,7 @@ def _texts(pieces: Iterable[bytes]) -> Iterator[str]:
                     raise ChatgptFreeError(f"the site sent {ANSWER_LIMIT:,} bytes without a word of an answer")
                 yield piece
         except _NETWORK_ERRORS as error:
-            cut = error  # what came before it is still read
+            cut = _as_requests(error)  # what came before it is still read
 
     for name, payload in _events(_lines(until_cut())):
         if payload == "[DONE]" or name == "done":
@@ -595,6 +598,13 @@ class _Cookies(requests.cookies.RequestsCookieJar):
             return iter(list(super().__iter__()))
 
 
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.cookies = _Cookies()
+    session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
+    return session
+
+
 class Reply(str):
     """An answer: a str that a notebook shows as rendered Markdown.
 
@@ -633,12 +643,8 @@ class ChatgptFree:
     def __init__(self, url: str | None = None, *, session: Any = None) -> None:
         if url is not None:
             self.url = url
-        self._own_session = session is None
-        if session is None:
-            session = requests.Session()
-            session.cookies = _Cookies()
-            session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
-        self._session = session
+        self._owns_session = session is None
+        self._session: Any = _new_session() if session is None else session
         self._chats: tuple[Chat, ...] = ()
         self._session_id = ""  # made with the first page; one guest, one id: the site counts its quotas by it
         self._lock = threading.Lock()  # held while the page is fetched or a nonce renewed, so that one thread does it for all
@@ -656,7 +662,7 @@ class ChatgptFree:
 
         >>> ChatgptFree().close()
         """
-        if self._own_session:
+        if self._owns_session:
             self._session.close()
 
     def __enter__(self) -> ChatgptFree:  # noqa: PYI034  # Self is not in Python 3.9
@@ -666,14 +672,9 @@ class ChatgptFree:
         self.close()
 
     def stream(
-        self,
-        messages: Messages,
-        model: str | int | None = None,
-        proxy: str | None = None,
-        timeout: Any = 120,
-        cookies: Any = None,
-        **kwargs: Any,
-    ) -> Generator[str, None, None]:
+        self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
+        cookies: Cookies = None, **kwargs: Any,
+    ) -> Generator[str, None, None]:  # fmt: skip
         """Return a generator of the answer's text: each piece as the site sent it, when it sent it.
 
         messages: what `format_prompt` takes; checked at once, while requests are made from the first `next()` on.
@@ -694,14 +695,9 @@ class ChatgptFree:
         return self._generate(format_prompt(messages), model, _options(proxy, timeout, cookies, kwargs))
 
     def complete(
-        self,
-        messages: Messages,
-        model: str | int | None = None,
-        proxy: str | None = None,
-        timeout: Any = 120,
-        cookies: Any = None,
-        **kwargs: Any,
-    ) -> Reply:
+        self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
+        cookies: Cookies = None, **kwargs: Any,
+    ) -> Reply:  # fmt: skip
         """Wait for the whole answer and return it, as a `Reply`.
 
         Takes and raises what `stream` does; an error's `partial` holds the text that had come by then.
@@ -713,7 +709,7 @@ class ChatgptFree:
         return Reply("".join(self.stream(messages, model, proxy, timeout, cookies, **kwargs)))
 
     def list_models(
-        self, proxy: str | None = None, timeout: Any = 120, cookies: Any = None, **kwargs: Any
+        self, proxy: str | None = None, timeout: Timeout = 120, cookies: Cookies = None, **kwargs: Any
     ) -> list[str]:
         """Return the names of the bots on the site's page in page order; on a classic page `models`.
 
@@ -726,7 +722,7 @@ class ChatgptFree:
         chats = self._find(_options(proxy, timeout, cookies, kwargs))
         return [chat.name for chat in chats if chat.is_current] or list(self.models)
 
-    def _generate(self, prompt: str, model: str | int | None, options: Options) -> Generator[str, None, None]:
+    def _generate(self, prompt: str, model: Model, options: Options) -> Generator[str, None, None]:
         """Yield the answer, and have its errors carry what had been yielded."""
         said = ""
         try:
@@ -740,14 +736,14 @@ class ChatgptFree:
         except ChatgptFreeError as error:
             error.partial = said
             raise
-        except _NETWORK_ERRORS as error:
+        except requests.RequestException as error:
             if not said:
-                raise _as_requests(error)
+                raise
             broken = IncompleteReplyError(f"the answer broke off: {error}")
             broken.partial = said
             raise broken from error
 
-    def _answer(self, prompt: str, model: str | int | None, options: Options) -> Iterator[str]:
+    def _answer(self, prompt: str, model: Model, options: Options) -> Iterator[str]:
         """Ask, and if the nonce has expired, renew it and ask once more."""
         chat = self._pick(self._find(options), model)
         try:
@@ -769,7 +765,7 @@ class ChatgptFree:
             yield from _texts(pieces)
             _give_back(response, pieces)
 
-    def _pick(self, chats: tuple[Chat, ...], model: str | int | None) -> Chat:
+    def _pick(self, chats: tuple[Chat, ...], model: Model) -> Chat:
         wanted = str(model or "").strip().casefold()
         for chat in chats:
             if wanted in (chat.name.casefold(), chat.bot_id):
@@ -861,7 +857,7 @@ class ChatgptFree:
         return response
 
 
-def _options(proxy: str | None, timeout: Any, cookies: Any, kwargs: Options) -> Options:
+def _options(proxy: str | None, timeout: Timeout, cookies: Cookies, kwargs: Options) -> Options:
     """What goes to every request of a call, as `requests` takes it."""
     proxies = {} if proxy is None else {"proxies": {"http": proxy, "https": proxy}}
     return {**kwargs, **proxies, "timeout": timeout, "cookies": cookies}
@@ -922,14 +918,6 @@ def _give_back(response: requests.Response, pieces: Iterator[bytes]) -> None:
     response.raw.release_conn()
 
 
-def _as_requests(error: Exception) -> requests.RequestException:
-    """A failure of the network as `requests` would tell it."""
-    if isinstance(error, requests.RequestException):
-        return error
-    kind = requests.exceptions.ReadTimeout if isinstance(error, socket.timeout) else requests.exceptions.ConnectionError
-    return kind(error)
-
-
 _shared = ChatgptFree()
 stream = _shared.stream
 complete = _shared.complete
@@ -946,7 +934,7 @@ def demo_site() -> Iterator[str]:
 
     >>> with demo_site() as url:
     ...     ChatgptFree(url).complete("Hello")
-    'You asked: “Hello”. This is the demo site: it knows no better answer, but it streams this one a word at a time.'
+    'You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.'
     """
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from urllib.parse import parse_qs
@@ -978,9 +966,9 @@ def demo_site() -> Iterator[str]:
             pass
 
     def events(prompt: str) -> Iterator[str]:
-        tail = "This is the demo site: it knows no better answer, but it streams this one a word at a time."
+        tail = "This is the demo site: it has no better answer, but streams it a word at a time."
         for word in re.findall(r"\s*\S+\s*", f"You asked: “{prompt}”. {tail}"):
-            time.sleep(0.04)
+            time.sleep(0.025)
             yield "data: " + json.dumps({"id": "chatcmpl-demo", "choices": [{"delta": {"content": word}}]}) + "\n\n"
         yield "data: [DONE]\n\n"
 
@@ -996,7 +984,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status. argv (list of str): the arguments, default the process's own.
 
     >>> main(["--demo", "Hello"])
-    You asked: “Hello”. This is the demo site: it knows no better answer, but it streams this one a word at a time.
+    You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.
     0
     """
     parser = _parser()
@@ -1052,7 +1040,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="chatgptfree",
-        description="Ask chatgptfree.ai, or any WordPress site with the same chat plugin, and print the answer as it comes.",
+        description="Ask chatgptfree.ai, or any WordPress site with the same chat plugin,\nand print the answer as it comes.",
         epilog="""examples:
   chatgptfree "What is the capital of France?"
   git diff | chatgptfree --system "Review this change." -

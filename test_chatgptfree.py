@@ -32,7 +32,7 @@ import types
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -117,8 +117,7 @@ def read(*pieces):
     """What the reader makes of an answer's pieces: the pieces of text, and the error or None."""
     texts = []
     try:
-        for text in chatgptfree._texts(piece.encode() if isinstance(piece, str) else piece for piece in pieces):
-            texts.append(text)
+        texts.extend(chatgptfree._texts(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
     except (ChatgptFreeError, requests.RequestException) as error:
         return texts, error
     return texts, None
@@ -406,7 +405,7 @@ def test_an_error_in_an_answer_is_told_in_the_sites_words(answer, kind, words, p
     texts, error = read(answer)
     assert words in str(error)
     assert isinstance(error, kind)
-    assert isinstance(error, kind) and (kind is not ChatgptFreeError or not isinstance(error, (RateLimitError, IncompleteReplyError)))
+    assert kind is not ChatgptFreeError or not isinstance(error, (RateLimitError, IncompleteReplyError))
     assert "".join(texts) == partial
 
 
@@ -426,7 +425,7 @@ def test_a_cut_behind_the_end_of_an_answer_does_no_harm():
         yield (chunk("Hello") + STOP).encode()
         raise ConnectionResetError
 
-    assert read(*[]) and "".join(chatgptfree._texts(pieces())) == "Hello"
+    assert list(chatgptfree._texts(pieces())) == ["Hello"]
 
 
 def test_what_came_whole_before_a_cut_is_yielded():
@@ -436,7 +435,7 @@ def test_what_came_whole_before_a_cut_is_yielded():
 
     texts = chatgptfree._texts(pieces())
     assert next(texts) == "Hello"
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(requests.ConnectionError):
         next(texts)
 
 
@@ -848,13 +847,12 @@ def test_a_challenge_says_what_to_do(mock, challenge, where):
         ChatgptFree(SITE).complete("Hi")
 
 
-def in_100_seconds():
-    return email.utils.formatdate(time.time() + 100, usegmt=True)
+IN_AN_HOUR = email.utils.formatdate(time.time() + 3600, usegmt=True)
 
 
 @pytest.mark.parametrize(
     ("retry_after", "low", "high"),
-    [("30", 30, 30), (in_100_seconds(), 90, 101), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0), ("soon", None, None), (None, None, None),
+    [("30", 30, 30), (IN_AN_HOUR, 3500, 3600), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0), ("soon", None, None), (None, None, None),
      ("²", None, None), ("-5", None, None)],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["page", "answer"])
@@ -1237,9 +1235,9 @@ def too_short(handler):
 @pytest.mark.parametrize("how", ["stream", "complete"])
 def test_what_came_before_a_break_is_yielded_and_in_partial(cut, how):
     heard = []
-    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot:
-        with pytest.raises(IncompleteReplyError, match="the answer broke off") as caught:
-            heard.extend(bot.stream("Hi", timeout=0.3)) if how == "stream" else bot.complete("Hi", timeout=0.3)
+    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot, pytest.raises(IncompleteReplyError) as caught:
+        heard.extend(bot.stream("Hi", timeout=0.3)) if how == "stream" else bot.complete("Hi", timeout=0.3)
+    assert "the answer broke off" in str(caught.value)
     assert caught.value.partial == "Hello wörld"
     assert heard == ([] if how == "complete" else ["Hello", " wörld"])
 
@@ -1310,10 +1308,11 @@ def test_a_gzip_bomb_is_an_error_in_bounded_memory():
         handler.head(Content_Encoding="gzip", Content_Length=str(len(bomb)))
         handler.wfile.write(bomb)
 
-    with Site(answer) as site, ChatgptFree(site.url) as bot:
-        with peak_memory() as peak, pytest.raises(ChatgptFreeError, match="a line of over"):
-            bot.complete("Hi")
-    assert peak() < 10e6
+    with Site(answer) as site, peak_memory() as peak, pytest.raises(ChatgptFreeError, match="a line of over"):
+        try:
+            ChatgptFree(site.url).complete("Hi")
+        finally:
+            assert peak() < 10e6
 
 
 def test_memory_stays_constant_but_for_the_text_itself():
@@ -1500,8 +1499,7 @@ def ask_stub(page, answer):
 
     texts = []
     try:
-        for text in ChatgptFree(SITE, session=Session()).stream("Hi"):
-            texts.append(text)
+        texts.extend(ChatgptFree(SITE, session=Session()).stream("Hi"))
     except (ChatgptFreeError, requests.RequestException) as error:
         assert getattr(error, "partial", "") == "".join(texts)
     assert all(isinstance(text, str) and text for text in texts)
@@ -1518,12 +1516,15 @@ def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
         assert whole.startswith(ask_stub(page, raw[:end]))
 
 
-def mutated(raw, random):
+JUNK = [b"", b"\n", b"{", b'"', b"data: ", b"event: error\n", b"null", b"\xff", b"[" * 3000, b"<", b"\0\x1b\xf0\x9f"]
+
+
+def mutated(raw, chance):
     raw = bytearray(raw)
-    for _ in range(random.randint(1, 8)):
-        at = random.randrange(len(raw) + 1)
-        length = random.choice([0, 1, 1, 5, 50])
-        junk = random.choice([b"", b"\n", b"{", b'"', b"data: ", b"event: error\n", b"null", b"\xff", b"[" * 3000, b"<", random.randbytes(5)])
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(raw) + 1)
+        length = chance.choice([0, 1, 1, 5, 50])
+        junk = chance.choice(JUNK)
         raw[at : at + length] = junk
     return bytes(raw)
 
@@ -1536,3 +1537,309 @@ def test_mutations_raise_nothing_but_the_librarys_and_requests_exceptions(seed):
         if chance.random() < 0.3:
             page = mutated(page.encode(), chance)
         ask_stub(page, mutated(answer, chance))
+
+
+# ------------------------------------------------------------------------------------ the demo site, the command line
+
+DEMO_ANSWER = "You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time."
+
+
+def test_the_demo_site_quotes_the_prompt_and_checks_the_nonce():
+    with demo_site() as url:
+        bot = ChatgptFree(url)
+        assert 'if a<b: print("x")  \n %41' in bot.complete('if a<b: print("x")  \n %41')
+        bot._chats = (bot._chats[0]._replace(nonce="expired"),)
+        assert bot.complete("Hello") == DEMO_ANSWER
+    with pytest.raises(requests.ConnectionError):
+        ChatgptFree(url).complete("Hi")
+
+
+def run(*arguments, stdin="", **options):
+    """The command line in a process of its own."""
+    command = [sys.executable, MODULE, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, encoding="utf-8", check=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [(["--demo", "Hello"], ""), (["--demo"], "Hello\n"), (["--demo", "-"], "Hello\n"), (["--demo"], "")],
+)
+def test_the_answer_is_printed_with_a_newline(arguments, stdin):
+    result = run(*arguments, stdin=stdin)
+    assert (result.stdout, result.stderr, result.returncode) == (DEMO_ANSWER + "\n", "", 0)
+
+
+def test_the_words_of_a_prompt_and_a_system_text_are_sent(mock, capsys):
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "--system", "Be terse.", "--timeout", "7", "How", "are", "you?"]) == 0
+    assert forms(mock)[0]["message"] == "System: Be terse.\nUser: How are you?\nAssistant:"
+    assert capsys.readouterr().out == "Hello, wörld 🌍\n"
+
+
+def test_models_cookies_and_the_list_of_models(mock, capsys):
+    add_current(mock, CURRENT_ANSWER)
+    assert main(["--url", SITE, "--models"]) == 0
+    assert capsys.readouterr().out == "ChatGPT 5 Nano\nDeepSeek\n"
+    assert main(["--url", SITE, "--model", "deepseek", "--cookie", "a=b", "--cookie", "c=d=e", "Hi"]) == 0
+    assert forms(mock)[0]["bot_id"] == "25872"
+    assert mock.calls[-1].request.headers["Cookie"] == "a=b; c=d=e"
+
+
+def test_a_proxy_is_used(capsys):
+    with Site(classic_answer) as proxy:  # takes whole addresses for paths, as proxies are asked
+        assert main(["--url", "http://site.example/", "--proxy", proxy.url, "Hi"]) == 0
+    assert [path for _, path, _, _ in proxy.asked] == ["http://site.example/", "http://site.example/wp-admin/admin-ajax.php"]
+    assert capsys.readouterr().out == "Hi\n"
+
+
+def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, capsys):
+    add_classic(mock, chunk("Hello") + data({"error": {"message": "The server\nhad an\x1b[31m error"}}))
+    assert main(["--url", SITE, "Hi"]) == 1
+    assert capsys.readouterr() == ("Hello\n", "chatgptfree: The server had an [31m error\n")
+
+
+def test_a_failure_of_the_network_is_one_line_and_exit_status_1():
+    result = run("--url", "http://127.0.0.1:9/", "Hi")
+    assert (result.stdout, result.returncode) == ("", 1)
+    assert re.fullmatch(r"chatgptfree: .*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--timeout", "soon", "Hi"], "--timeout: invalid seconds value: 'soon'"),
+        (["--timeout", "-1", "Hi"], "--timeout: invalid seconds value: '-1'"),
+        (["--timeout", "nan", "Hi"], "--timeout: invalid seconds value: 'nan'"),
+        (["--cookie", "novalue", "Hi"], "--cookie: invalid cookie value: 'novalue'"),
+        (["--url", "site.example", "Hi"], "site.example"),
+        ([""], "the prompt is empty"),
+        (["-"], "the prompt is empty"),
+    ],
+)
+def test_wrong_usage_is_exit_status_2(arguments, words):
+    result = run(*arguments)
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert words in result.stderr
+
+
+def test_an_unknown_model_is_wrong_usage(mock, capsys):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    assert main(["--url", SITE, "--model", "gpt-9", "Hi"]) == 2
+    assert "ChatGPT 5 Nano (25871), DeepSeek (25872)" in capsys.readouterr().err
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"chatgptfree {chatgptfree.__version__}\n"
+    text = run("--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(f"--{name}" in text for name in ("url", "model", "models", "system", "proxy", "timeout", "cookie", "demo", "version"))
+    assert 'chatgptfree "What is the capital of France?"' in text
+
+
+def test_a_closed_pipe_ends_quietly():
+    command = f"'{sys.executable}' '{MODULE}' --demo 'one{chr(10)}two{chr(10)}three' | head -1"
+    result = subprocess.run(["bash", "-c", command + "; exit ${PIPESTATUS[0]}"], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.stdout, result.stderr, result.returncode) == ("You asked: “one\n", "", 0)
+
+
+def test_what_an_output_cannot_encode_is_replaced():
+    result = run("--demo", "Hello", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (result.stdout[:18], result.returncode) == ("You asked: ?Hello?", 0)
+
+
+def test_text_is_printed_as_it_comes():
+    """The site goes on only when the command line has printed what it was sent."""
+    printed = threading.Event()
+
+    def answer(handler, form):
+        handler.chunks(chunk("Hello"), end=False)
+        handler.wfile.write(http_chunk((chunk(" world") + DONE).encode()) if printed.wait(5) else b"")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    with Site(answer) as site, subprocess.Popen([sys.executable, MODULE, "--url", site.url, "Hi"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(5) == b"Hello"
+        printed.set()
+        assert process.stdout.read() == b" world\n"
+
+
+def test_ctrl_c_is_exit_status_130():
+    asked = threading.Event()
+
+    def answer(handler, form):
+        handler.chunks(chunk("Hello"), end=False)
+        asked.set()
+        handler.wait_for_hang_up()
+
+    with Site(answer) as site, subprocess.Popen(
+        [sys.executable, MODULE, "--url", site.url, "Hi"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.read(5) == b"Hello"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10) == (b"\n", b"")
+        assert process.returncode == 130
+
+
+class Terminal:
+    """The command line in a pseudo-terminal."""
+
+    def __init__(self, *arguments):
+        pid, self.fd = pty.fork()
+        if not pid:
+            os.execve(sys.executable, [sys.executable, MODULE, *arguments], {**os.environ, "TERM": "dumb", "PYTHONUTF8": "1"})
+        self.pid, self.screen = pid, ""
+
+    def wait_for(self, text):
+        """Read until `text` has appeared, and return all up to it."""
+        while text not in self.screen:
+            assert select.select([self.fd], [], [], 20)[0], f"{text!r} not in {self.screen!r}"
+            self.screen += self.read()
+        seen, _, self.screen = self.screen.partition(text)
+        return seen + text
+
+    def read(self):
+        try:
+            return os.read(self.fd, 4096).decode()
+        except OSError:  # Linux says so at the end
+            pytest.fail(f"the command line has ended: {self.screen!r}")
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def exit_status(self):
+        with contextlib.suppress(OSError):
+            while os.read(self.fd, 4096):
+                pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def echo_history(handler, form):
+    if form["message"].startswith("wait"):
+        handler.chunks(chunk("Let me think"), end=False)
+        handler.wait_for_hang_up()
+    elif form["message"] == "fail":
+        handler.whole("<p>Out of order</p>", 500)
+    else:
+        handler.chunks(chunk(f"[{form['message']}]".replace("\n", "|")), chunk("\x1b[31m"), DONE)
+
+
+def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
+    with Site(echo_history) as site:
+        terminal = Terminal("--url", site.url)
+        terminal.wait_for("> ")
+        terminal.type("one\n")
+        assert "waiting for the answer ..." in terminal.wait_for("[one]")
+        assert terminal.wait_for("> ") == "[31m\r\n> "  # a site cannot steer the terminal
+        terminal.type("\n")
+        terminal.wait_for("> ")
+        terminal.type("two\n")
+        terminal.wait_for("[User: one|Assistant: [one]\\x1b[31m|User: two|Assistant:]".replace("\\x1b", ""))
+        terminal.wait_for("> ")
+        terminal.type("exit\n")
+        assert terminal.exit_status() == 0
+
+
+def test_in_a_conversation_ctrl_c_goes_back_to_the_prompt_and_keeps_what_was_heard():
+    with Site(echo_history) as site:
+        terminal = Terminal("--url", site.url)
+        terminal.wait_for("> ")
+        terminal.type("wait\n")
+        terminal.wait_for("Let me think")
+        terminal.type("\x03")
+        terminal.wait_for("> ")
+        assert site.gone.wait(5)
+        terminal.type("go on\n")
+        terminal.wait_for("[User: wait|Assistant: Let me think|User: go on|Assistant:]")
+        terminal.wait_for("> ")
+        terminal.type("\x03")
+        assert terminal.exit_status() == 130
+
+
+def test_in_a_conversation_an_error_is_told_and_the_conversation_goes_on():
+    with Site(echo_history) as site:
+        terminal = Terminal("--url", site.url, "--system", "Be terse.")
+        terminal.wait_for("> ")
+        terminal.type("two\n")
+        terminal.wait_for("[System: Be terse.|User: two|Assistant:]")
+        terminal.wait_for("> ")
+        site.answer = lambda handler, form: handler.whole("<p>Out of order</p>", 500)
+        terminal.type("three\n")
+        terminal.wait_for("chatgptfree: HTTP 500: Out of order\r\n> ")
+        terminal.type("\x04")
+        assert terminal.exit_status() == 0
+
+
+def test_the_waiting_notice_is_wiped():
+    terminal = Terminal("--demo", "Hello")
+    notice = "waiting for the answer ..."
+    assert terminal.wait_for("You asked:") == notice + "\r" + " " * len(notice) + "\r" + "You asked:"
+    assert terminal.exit_status() == 0
+
+
+# ---------------------------------------------------------------------------------------------- the file, the README
+
+
+def test_the_import_adds_next_to_nothing_to_requests():
+    code = "import requests, sys; before = set(sys.modules); import chatgptfree; print(*set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, check=True)
+    assert set(result.stdout.split()) <= {"chatgptfree", "html", "html.entities"}
+
+
+def test_the_file_alone_does_everything(tmp_path):
+    alone = tmp_path / "chatgptfree.py"
+    alone.write_bytes(pathlib.Path(MODULE).read_bytes())
+    result = subprocess.run(
+        [sys.executable, str(alone), "--demo", "Hello"], capture_output=True, encoding="utf-8", cwd=tmp_path, check=True
+    )
+    assert result.stdout == DEMO_ANSWER + "\n"
+    head = alone.read_text(encoding="utf-8").split('"""')[1]
+    assert "SPDX-License-Identifier: MIT" in head and "Home: " in head
+
+
+def test_the_metadata_name_the_version_the_command_and_what_is_needed():
+    setup = configparser.ConfigParser()
+    setup.read(HERE / "setup.cfg")
+    assert setup["metadata"]["version"] == "attr: chatgptfree.__version__"
+    assert setup["options"]["install_requires"].split() == ["requests", ">=", "2.25.0"]
+    assert setup["options.entry_points"]["console_scripts"].strip() == "chatgptfree = chatgptfree:main"
+    assert setup["options.extras_require"]["test"].split() == ["pytest", "responses"]
+
+
+def readme_blocks(language):
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", readme_blocks("python"), ids=lambda block: block.splitlines()[0])
+def test_the_readmes_python_runs(block, monkeypatch, capsys):
+    """Against the demo site, in place of chatgptfree.ai and of the reader's own."""
+    with demo_site() as url, ChatgptFree(url) as shared:
+        monkeypatch.setattr(ChatgptFree, "url", url)
+        monkeypatch.setattr(chatgptfree, "stream", shared.stream)
+        monkeypatch.setattr(chatgptfree, "complete", shared.complete)
+        exec(compile(block.replace("https://my-own-site.example/help/", url), "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
+
+
+def test_the_readmes_quick_start_is_two_lines():
+    (block,) = re.findall(r"## Quick start\n+```sh\n(.*?)```", (HERE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert [line.startswith("python3 -m venv .venv && ") for line in block.splitlines()] == [True, True]
+
+
+# ------------------------------------------------------------------------------------------------ at home from gpt4free
+
+
+def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    provider = ChatgptFree(SITE)
+    messages = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}]
+    texts = list(provider.stream(model=provider.default_model, messages=messages, proxy=None))
+    assert "".join(texts) == "Hello, wörld 🌍"
+    assert forms(mock)[0]["message"] == "System: Be terse.\nUser: Hi\nAssistant:"
+
+
+def test_async_code_calls_it_in_a_thread():
+    async def ask(bot):
+        return await asyncio.gather(*(asyncio.to_thread(bot.complete, prompt) for prompt in ("one", "two", "three")))
+
+    with Site(classic_answer) as site, ChatgptFree(site.url) as bot:
+        assert asyncio.run(ask(bot)) == ["one", "two", "three"]
