@@ -956,11 +956,12 @@ def demo_site() -> Iterator[str]:
             return self.reply(200, "text/event-stream;charset=UTF-8", events(prompt))
 
         def reply(self, status: int, kind: str, pieces: Iterable[str]) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            for piece in pieces:
-                self.wfile.write(piece.encode())
+            with contextlib.suppress(OSError):  # a client may leave
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                for piece in pieces:
+                    self.wfile.write(piece.encode())
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

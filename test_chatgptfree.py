@@ -1555,6 +1555,18 @@ def test_the_demo_site_quotes_the_prompt_and_checks_the_nonce():
         ChatgptFree(url).complete("Hi")
 
 
+def test_the_demo_site_is_quiet_when_a_client_leaves(capfd):
+    with demo_site() as url:
+        before = threading.active_count()
+        stream = ChatgptFree(url).stream("Hello")
+        next(stream)
+        answering = [thread for thread in threading.enumerate() if "process_request" in thread.name]
+        stream.close()
+        for thread in answering:
+            thread.join(5)
+    assert capfd.readouterr() == ("", "")
+
+
 def run(*arguments, stdin="", **options):
     """The command line in a process of its own."""
     command = [sys.executable, MODULE, *arguments]
