@@ -302,7 +302,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 # ------------------------------------------------------------------------------------------------------ wire
 
-_decode = json.JSONDecoder(strict=False).raw_decode  # not strict: errors come with raw line breaks in them
+_decode = json.JSONDecoder().raw_decode
 _NETWORK_ERRORS = (OSError, HTTPException, zlib.error)  # OSError covers time-outs, TLS and all of requests' own
 # the events that carry text or an error; all others pass by, whatever their JSON looks like
 _TELLING = frozenset(["", "message", "thread.message.delta", "warning", "error", "assistant_error"])
@@ -590,21 +590,6 @@ def _seconds(retry_after: str) -> float | None:
 # ----------------------------------------------------------------------------------------------- ChatgptFree
 
 
-class _Cookies(requests.cookies.RequestsCookieJar):
-    """A cookie jar that one thread can go through while another adds to it."""
-
-    def __iter__(self) -> Iterator[Any]:
-        with self._cookies_lock:
-            return iter(list(super().__iter__()))
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.cookies = _Cookies()
-    session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
-    return session
-
-
 class Reply(str):
     """An answer: a str that a notebook shows as rendered Markdown.
 
@@ -644,7 +629,9 @@ class ChatgptFree:
         if url is not None:
             self.url = url
         self._owns_session = session is None
-        self._session: Any = _new_session() if session is None else session
+        self._session: Any = requests.Session() if session is None else session
+        if session is None:
+            self._session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
         self._chats: tuple[Chat, ...] = ()
         self._session_id = ""  # made with the first page; one guest, one id: the site counts its quotas by it
         self._lock = threading.Lock()  # held while the page is fetched or a nonce renewed, so that one thread does it for all
@@ -906,6 +893,7 @@ def _give_back(response: requests.Response, pieces: Iterator[bytes]) -> None:
     sock = getattr(getattr(response.raw, "connection", None), "sock", None)
     if sock is None:  # the server closes this one
         return
+    patience = sock.gettimeout()
     sock.settimeout(LINGER)
     until = time.monotonic() + LINGER
     try:
@@ -914,7 +902,8 @@ def _give_back(response: requests.Response, pieces: Iterator[bytes]) -> None:
                 return
     except _NETWORK_ERRORS:
         return
-    response.raw._fp.close()
+    sock.settimeout(patience)
+    response.raw._fp.close()  # ahead of the next line, as another thread can take the connection at once
     response.raw.release_conn()
 
 
