@@ -186,6 +186,13 @@ def _part_text(where: str, part: Any) -> str:
 # ------------------------------------------------------------------------------------------------------ page
 
 
+_CURRENT = "aipkit_cache_sse_message"
+_CLASSIC = {  # by the element's class
+    "wpaicg-chat-shortcode": "wpaicg_chat_shortcode_message",
+    "wpaicg-chatbox": "wpaicg_chatbox_message",
+}
+
+
 class Chat(NamedTuple):
     """A chat box on a page: all that a client needs to ask it."""
 
@@ -201,12 +208,6 @@ class Chat(NamedTuple):
     def is_current(self) -> bool:
         return self.action == _CURRENT
 
-
-_CURRENT = "aipkit_cache_sse_message"
-_CLASSIC = {  # by the element's class
-    "wpaicg-chat-shortcode": "wpaicg_chat_shortcode_message",
-    "wpaicg-chatbox": "wpaicg_chatbox_message",
-}
 
 # One pass in linear time over the tags with attributes. What a browser doesn't take for elements (comments, which can hold
 # an old copy of the chat, and scripts) is matched to be passed over. Quotes count after "=" only, as in HTML; inside them
@@ -224,9 +225,12 @@ _PARAMS = re.compile(r"wpaicgParams\s*=\s*(?=\{)")
 def find_chats(page: str, page_url: str) -> tuple[Chat, ...]:
     """Return the chats of a page in page order: all of the current protocol, or else the one classic chat that is meant.
 
-    page_url: the address that the page came from, redirects followed.
+    page (str): its HTML. page_url (str): the address that it came from, redirects followed.
 
     Raises ChatNotFoundError.
+
+    >>> find_chats('<p class=wpaicg-chatbox data-nonce=c10d44dafd data-post-id=6>', "https://my-own-site.example/")[0].nonce
+    'c10d44dafd'
     """
     current: dict[str, Chat] = {}
     classic: list[Chat] = []
@@ -627,6 +631,8 @@ class ChatgptFree:
 
     def __init__(self, url: str | None = None, *, session: Any = None) -> None:
         if url is not None:
+            if not isinstance(url, str):
+                raise TypeError(f"url must be a str, not {type(url).__name__}")
             self.url = url
         self._owns_session = session is None
         self._session: Any = requests.Session() if session is None else session

@@ -687,6 +687,11 @@ def test_a_session_of_its_own_is_closed(monkeypatch):
     assert closed
 
 
+def test_an_address_that_is_no_str_is_a_typeerror():
+    with pytest.raises(TypeError, match="url must be a str, not int"):
+        ChatgptFree(7)
+
+
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"data": {}}, {"allow_redirects": True}])
 def test_an_unknown_keyword_is_the_typeerror_of_requests(mock, options):
     add_classic(mock, CLASSIC_ANSWER)
@@ -1429,7 +1434,7 @@ def test_an_abandoned_answer_closes_its_connection_at_once_and_leaves_the_object
         if form["message"] != "long":
             return classic_answer(handler, form)
         if framing == "chunked":
-            handler.chunks(*[chunk("word ")] * 3, end=False)
+            handler.chunks(chunk("word ") * 3, end=False)  # one write: a second could meet a client that has left
         else:
             handler.head(Connection="close")
             handler.wfile.write((chunk("word ") * 3).encode())
