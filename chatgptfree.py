@@ -57,10 +57,9 @@ __all__ = [
     "complete", "demo_site", "format_prompt", "main", "stream",
 ]  # fmt: skip
 
-PAGE_LIMIT = 10_000_000  # bytes of a page
+PAGE_LIMIT = 10_000_000  # bytes of a page, or of any other body that is no stream
 LINE_LIMIT = 1_000_000  # bytes of a line of an answer
 ANSWER_LIMIT = 10_000_000  # bytes that an answer may send without a word of text, and characters of its text
-ERROR_LIMIT = 200_000  # bytes read of the page of an error
 LINGER = 0.25  # seconds that a finished answer may take to end its response
 
 # ---------------------------------------------------------------------------------------------------- errors
@@ -413,9 +412,11 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
             if held:
                 text = "\n".join(held)
                 held, unfinished = [], False
-                found: list[dict[str, Any] | str] = [*_objects(text)]
-                for payload_or_text in found or [text]:
-                    yield name, payload_or_text
+                objects = list(_objects(text))
+                for found in objects:
+                    yield name, found
+                if not objects:
+                    yield name, text
             name = line[6:].strip()
         elif not line.startswith((":", "id:", "retry:")):
             held.append(line)
@@ -521,7 +522,7 @@ def _dig(value: Any, *path: str) -> str:
 
 def _words(markup: str) -> str:
     """What a person would read of it: tags and scripts stripped, unescaped, on one line, cut to a few hundred characters."""
-    text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?", " ", markup[:ERROR_LIMIT])
+    text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?", " ", markup[:200_000])
     words = _one_line(html.unescape(text))
     return words if len(words) <= 300 else words[:299] + "…"
 
@@ -545,20 +546,19 @@ def _failure(payload: Mapping[str, Any], suspect: bool = False) -> ChatgptFreeEr
     return ChatgptFreeError(words)
 
 
-def _read(response: requests.Response, limit: int) -> bytes:
-    """Read the body, but stop behind `limit` bytes."""
+def _read(response: requests.Response) -> str:
+    """The whole of a body that is no stream."""
     body = bytearray()
     with response:
         for piece in response.iter_content(8192):
             body += piece
-            if len(body) > limit:
-                break
-    return bytes(body)
+            if len(body) > PAGE_LIMIT:
+                raise ChatgptFreeError(f"{_without_user(response.url)} is over {PAGE_LIMIT:,} bytes long")
+    return body.decode("utf-8", "replace")
 
 
-def _refusal(response: requests.Response, body: bytes, suspect: bool = False) -> ChatgptFreeError:
+def _refusal(response: requests.Response, text: str, suspect: bool = False) -> ChatgptFreeError:
     """The error for a response that is no answer: its status and the site's own words. `suspect`: see `_failure`."""
-    text = body.decode("utf-8", "replace")
     status = response.status_code
     url = _without_user(response.url)
     if response.headers.get("cf-mitigated") == "challenge" or (status in (403, 503) and _CHALLENGE.search(text)):
@@ -800,7 +800,7 @@ class ChatgptFree:
             response = self._send(options, chat, "post", data=data)
         except ChatgptFreeError:
             return ""
-        return _dig(_first_object(_read(response, ANSWER_LIMIT).decode("utf-8", "replace")), "data", "nonce")
+        return _dig(_first_object(_read(response)), "data", "nonce")
 
     def _fetch(self, options: Options) -> tuple[Chat, ...]:
         """Read the chats off the site's page."""
@@ -811,12 +811,10 @@ class ChatgptFree:
                 response.close()
                 url = urljoin(url, response.headers["location"])
                 continue
-            body = _read(response, PAGE_LIMIT)
+            page = _read(response)
             if not response.ok:
-                raise _refusal(response, body)
-            if len(body) > PAGE_LIMIT:
-                raise ChatgptFreeError(f"the page {_without_user(url)} is over {PAGE_LIMIT:,} bytes long")
-            return find_chats(body.decode("utf-8", "replace"), response.url)
+                raise _refusal(response, page)
+            return find_chats(page, response.url)
         raise requests.TooManyRedirects(f"more than 10 redirects from {_without_user(self.url)}")
 
     def _send(self, options: Options, chat: Chat, method: str, **request: Any) -> requests.Response:
@@ -829,7 +827,7 @@ class ChatgptFree:
         }
         response = self._request(method, chat.ajax_url, headers, options, **request)
         if response.status_code != 200:
-            raise _refusal(response, _read(response, ERROR_LIMIT), suspect=True)
+            raise _refusal(response, _read(response), suspect=True)
         return response
 
     def _request(
@@ -876,10 +874,10 @@ def _ask_current(chat: Chat, prompt: str, session_id: str, send: Send) -> reques
 
     ticket = {"_ajax_nonce": chat.nonce, "bot_id": chat.bot_id}
     response = send("post", data={"action": chat.action, "message": prompt, **ticket})
-    body = _read(response, ANSWER_LIMIT)
-    cache_key = _dig(_first_object(body.decode("utf-8", "replace")), "data", "cache_key")
+    text = _read(response)
+    cache_key = _dig(_first_object(text), "data", "cache_key")
     if not cache_key:
-        raise _refusal(response, body)
+        raise _refusal(response, text)
     return send(
         "get",
         params={
@@ -994,6 +992,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.ExitStack() as stack:
             url = stack.enter_context(demo_site()) if arguments.demo else arguments.url
             bot = stack.enter_context(ChatgptFree(url))
+            bot._session.trust_env = not arguments.demo  # which is here, whatever proxy the environment names
 
             def ask(messages: Messages) -> Iterator[str]:
                 return bot.stream(messages, arguments.model, **options)

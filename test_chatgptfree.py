@@ -53,6 +53,7 @@ from chatgptfree import (
     main,
 )
 
+os.environ["NO_PROXY"] = "127.0.0.1,localhost"  # the sites here are on the loopback, whatever proxy the environment names
 HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
 SITE = "https://site.example"
@@ -1320,7 +1321,7 @@ def endless(handler, raw):
 @pytest.mark.parametrize(
     ("page", "answer", "words"),
     [
-        (lambda handler: endless(handler, b"<p>" * 5000), None, "is over 10,000,000 bytes long"),
+        (lambda handler: endless(handler, b"<p>" * 5000), None, "^http://127.0.0.1:.*/ is over 10,000,000 bytes long"),
         (CLASSIC_PAGE, b"data: x" * 5000, "a line of over 1,000,000 bytes"),
         (CLASSIC_PAGE, b"a line of no stream\n" * 1000, "10,000,000 bytes without a word"),
     ],
@@ -1598,6 +1599,11 @@ def run(*arguments, stdin="", **options):
     """The command line in a process of its own."""
     command = [sys.executable, MODULE, *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, encoding="utf-8", check=False, **options)
+
+
+def test_the_demo_needs_no_proxy():
+    environment = {**os.environ, "NO_PROXY": "", "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    assert run("--demo", "Hello", env=environment).stdout == DEMO_ANSWER + "\n"
 
 
 @pytest.mark.parametrize(
