@@ -531,15 +531,20 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def _said(payload: Mapping[str, Any]) -> str:
+    """The words in an error's JSON, "" if none."""
+    said: Any = payload
+    while isinstance(said, Mapping):
+        said = next((said[key] for key in ("error", "msg", "message", "data") if said.get(key)), "")
+    return _words(said) if isinstance(said, str) else ""
+
+
 def _failure(payload: Mapping[str, Any], suspect: bool = False) -> ChatgptFreeError:
     """The error that `payload` tells of; `suspect` if an expired nonce can be behind it."""
-    said: Any = payload
-    evidence = [key for key, value in payload.items() if value]
-    while isinstance(said, dict):
-        evidence += [_dig(said, "code"), _dig(said, "type")]
-        said = next((said[key] for key in ("error", "msg", "message", "data") if said.get(key)), "")
-    words = _words(said if isinstance(said, str) else "") or "the site reported an error without words"
-    if _LIMIT.search(" ".join([words, *evidence])):
+    words = _said(payload) or "the site reported an error without words"
+    error = payload.get("error")
+    flags = [key for key, value in payload.items() if value]
+    if _LIMIT.search(" ".join([words, _dig(error, "code"), _dig(error, "type"), *flags])):
         return RateLimitError(words)
     if suspect:
         return _Expired(words) if _NONCE.search(words) else _MaybeExpired(words)
@@ -568,7 +573,9 @@ def _refusal(response: requests.Response, text: str, suspect: bool = False) -> C
         )
     if response.is_redirect:
         return ChatgptFreeError(f"HTTP {status}: {url} redirects to {response.headers['location']}, which was not followed")
-    payload = _first_object(text) or {"error": text if _words(text) else response.reason}
+    payload = _first_object(text)
+    if not _said(payload):
+        payload = {"error": text if _words(text) else response.reason}
     failure = _failure(payload)
     message = f"HTTP {status}: {failure}"
     if status == 429 or isinstance(failure, RateLimitError):
@@ -642,7 +649,7 @@ class ChatgptFree:
         self._session_id = ""  # made with the first page; one guest, one id: the site counts its quotas by it
         self._lock = threading.Lock()  # held while the page is fetched or a nonce renewed, so that one thread does it for all
 
-    @property
+    @property  # by gpt4free's names, as is the next
     def _nonce(self) -> str | None:
         return self._chats[0].nonce if self._chats else None
 
@@ -1003,9 +1010,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _converse(ask, history)
             else:
                 prompt = " ".join(arguments.prompt)
-                if prompt in ("", "-"):
+                if arguments.prompt in ([], ["-"]):
                     prompt = sys.stdin.read().rstrip() or ("Hello" if arguments.demo else "")
-                if not prompt:
+                if not prompt.strip():
                     parser.error("the prompt is empty")
                 _print_answer(ask(history + [{"role": "user", "content": prompt}]), [])
     except BrokenPipeError:  # whoever read has seen enough

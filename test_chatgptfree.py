@@ -829,7 +829,8 @@ def test_a_renewed_nonce_that_is_refused_too_is_told_in_the_sites_words(mock):
         ({"status": 403, "json": {"success": False, "data": {"message": "Not here.", "code": "embed_not_available"}}}, "HTTP 403: Not here."),
         ({"status": 500, "body": "<title>Error</title><p>There has been a critical error."}, "HTTP 500: Error There has been a critical error."),
         ({"status": 200, "body": "<p>Down for maintenance"}, "HTTP 200: Down for maintenance"),
-        ({"status": 200, "json": {"success": True, "data": {}}}, "HTTP 200: the site reported an error without words"),
+        ({"status": 200, "json": {"success": True, "data": {}}}, 'HTTP 200: {"success": true, "data": {}}'),
+        ({"status": 500, "body": '<h1>Oh no</h1><script>\n{"@context": 1}\n</script>'}, "HTTP 500: Oh no"),
         ({"status": 200, "json": {"success": False, "data": "Sorry"}}, "HTTP 200: Sorry"),
         ({"status": 200, "body": ""}, "HTTP 200: OK"),
     ],
@@ -1661,11 +1662,12 @@ def test_a_failure_of_the_network_is_one_line_and_exit_status_1():
         (["--cookie", "novalue", "Hi"], "--cookie: invalid cookie value: 'novalue'"),
         (["--url", "site.example", "Hi"], "site.example"),
         ([""], "the prompt is empty"),
+        ([" ", ""], "the prompt is empty"),
         (["-"], "the prompt is empty"),
     ],
 )
 def test_wrong_usage_is_exit_status_2(arguments, words, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n" if arguments == ["-"] else "not to be read"))
     try:
         status = main(arguments)
     except SystemExit as leave:  # argparse's
