@@ -392,8 +392,7 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
     as the standard joins them; so are lines that are no field at all: JSON in place of a stream (pretty-printed, or behind
     warnings), or the rest of a `data:` line with a raw line break in it.
     """
-    name = ""
-    held: list[str] = []
+    name = held = ""
     unfinished = False  # there is a `data:` line in `held`
     lines = iter(lines)
     first = next(lines, "").lstrip("\ufeff")  # a byte order mark in a PHP file goes out ahead of everything
@@ -404,22 +403,21 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
             if payload is not None:
                 yield name, payload
             elif unfinished or data.startswith("{"):
-                held.append(data)
+                held += data + "\n"
                 unfinished = True
             else:
                 yield name, data
         elif not line or line.startswith(("event:", "\r")):
             if held:
-                text = "\n".join(held)
-                held, unfinished = [], False
-                objects = list(_objects(text))
+                objects = list(_objects(held))
                 for found in objects:
                     yield name, found
                 if not objects:
-                    yield name, text
+                    yield name, held
+                held, unfinished = "", False
             name = line[6:].strip()
         elif not line.startswith((":", "id:", "retry:")):
-            held.append(line)
+            held += line + "\n"
 
 
 def _texts(pieces: Iterable[bytes]) -> Iterator[str]:

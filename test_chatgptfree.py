@@ -461,7 +461,7 @@ def test_an_endless_answer_without_text_is_an_error_in_bounded_memory(endless, w
     monkeypatch.setattr(chatgptfree, "ANSWER_LIMIT", 1_000_000)
     with peak_memory() as peak, pytest.raises(ChatgptFreeError, match=words):
         list(chatgptfree._texts(itertools.repeat(endless)))
-    assert peak() < 20e6
+    assert peak() < 3e6
 
 
 def test_lines_that_each_could_begin_an_object_take_no_time_to_look_through():
