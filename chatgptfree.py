@@ -311,7 +311,7 @@ _NETWORK_ERRORS = (OSError, HTTPException, zlib.error)  # OSError covers time-ou
 _TELLING = frozenset(["", "message", "thread.message.delta", "warning", "error", "assistant_error"])
 _OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
 _BROKEN_WORD = re.compile(r'"content":\s*"(.*?)(?:"\}|\Z)', re.DOTALL)
-_LIMIT = re.compile(r"quota|(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
+_LIMIT = re.compile(r"quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
 _NONCE = re.compile(r"nonce|security check", re.IGNORECASE)
 _CHALLENGE = re.compile(r"<title>\s*Just a moment", re.IGNORECASE)
 
@@ -348,10 +348,11 @@ def _arrivals(response: requests.Response) -> Iterator[bytes]:
     if not hasattr(source, "read1"):  # not urllib3's
         return iter(response.iter_content(1))
     pieces = iter(partial(source.read1, 65536), b"")
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding not in ("identity", "gzip", "deflate"):
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    if encoding in ("br", "zstd"):
         raise ChatgptFreeError(f"the site compressed its answer by {encoding!r}, unasked")
-    return pieces if encoding == "identity" else _inflated(pieces)
+    # others are no compression: PHP scripts say "none" to keep proxies from compressing a stream
+    return _inflated(pieces) if encoding in ("gzip", "x-gzip", "deflate") else pieces
 
 
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -376,6 +376,8 @@ RAW_ERROR = '{\n  "error": {\n    "message": "Incorrect API key provided",\n    
         (dressed("Invalid") + dressed(" key."), ChatgptFreeError, "Invalid key.", ""),
         (dressed("Invalid") + dressed(" key.") + DONE, ChatgptFreeError, "Invalid key.", ""),
         (dressed("Your quota is used up") + DRESSED_STOP, RateLimitError, "Your quota is used up", ""),
+        (dressed("Too many requests") + DRESSED_STOP, RateLimitError, "Too many requests", ""),
+        (dressed("Cannot generate limited editions") + DRESSED_STOP, ChatgptFreeError, "Cannot generate limited editions", ""),
         (dressed("the") + dressed(" @key@").replace("@", '"') + dressed(" is bad") + DRESSED_STOP, ChatgptFreeError, 'the "key" is bad', ""),
         (dressed("two@lines").replace("@", "\n") + DRESSED_STOP, ChatgptFreeError, "two lines", ""),
         (chunk("Hello") + dressed("Overloaded") + DRESSED_STOP, ChatgptFreeError, "Overloaded", "Hello"),
@@ -1096,7 +1098,7 @@ def framed(framing):
         raw = [zipper.compress(piece) + zipper.flush(zlib.Z_SYNC_FLUSH) for piece in raw[:-1]] + [
             zipper.compress(raw[-1]) + zipper.flush()
         ]
-        headers["Content-Encoding"] = "gzip"
+        headers["Content-Encoding"] = "GZIP"
     if "chunked" in framing:
         headers = {**headers, "Connection": "keep-alive", "Transfer-Encoding": "chunked"}
         raw = [http_chunk(piece) for piece in raw]
@@ -1309,6 +1311,17 @@ def test_a_compression_that_nobody_asked_for_is_named():
 
     with Site(answer) as site, ChatgptFree(site.url) as bot, pytest.raises(ChatgptFreeError, match="'br', unasked"):
         bot.complete("Hi")
+
+
+@pytest.mark.parametrize("encoding", ["none", "identity", "UTF-8"])
+def test_an_encoding_that_is_no_compression_does_no_harm(encoding):
+    def answer(handler, form):
+        handler.head(Content_Encoding=encoding, Connection="close")
+        handler.wfile.write((chunk("Hello") + DONE).encode())
+        handler.close_connection = True
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert bot.complete("Hi") == "Hello"
 
 
 def endless(handler, raw):
