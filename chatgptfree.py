@@ -648,9 +648,13 @@ class ChatgptFree:
         self._session_id = ""  # made with the first page; one guest, one id: the site counts its quotas by it
         self._lock = threading.Lock()  # held while the page is fetched or a nonce renewed, so that one thread does it for all
 
-    @property  # by gpt4free's names, as is the next
+    @property  # gpt4free's name, as is the next
     def _nonce(self) -> str | None:
         return self._chats[0].nonce if self._chats else None
+
+    @_nonce.setter
+    def _nonce(self, nonce: str | None) -> None:  # a visitor has one for all bots
+        self._chats = tuple(chat._replace(nonce=nonce or "") for chat in self._chats)
 
     @property
     def _post_id(self) -> str | None:
@@ -792,9 +796,7 @@ class ChatgptFree:
             if any(chat is stale for chat in self._chats):
                 nonce = self._fresh_nonce(stale, options) if stale.is_current else ""
                 if nonce:
-                    self._chats = tuple(
-                        chat._replace(nonce=nonce) if chat.nonce == stale.nonce else chat for chat in self._chats
-                    )
+                    self._nonce = nonce
                 else:
                     self._chats = self._fetch(options)
             return self._chats
