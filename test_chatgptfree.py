@@ -54,6 +54,7 @@ from chatgptfree import (
 )
 
 os.environ["NO_PROXY"] = "127.0.0.1,localhost"  # the sites here are on the loopback, whatever proxy the environment names
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so would its children here
 HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
 SITE = "https://site.example"
