@@ -265,7 +265,7 @@ def _attributes(page: str) -> Iterator[dict[str, str]]:
     """Yield the attributes, still escaped, of each tag that can be a chat's."""
     for tag in _TAG.finditer(page):
         inside = tag[2]
-        if inside and ("data-config" in inside or "wpaicg-chat" in inside):
+        if inside and ("data-config" in inside or "wpaicg-chat" in inside) and page.startswith(">", tag.end()):
             attributes: dict[str, str] = {}
             for match in _ATTRIBUTE.finditer(inside):
                 name = match[1].split()[-1:]  # attributes without a value can stand before it

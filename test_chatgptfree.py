@@ -1555,6 +1555,14 @@ def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
         assert whole.startswith(ask_stub(page, raw[:end]))
 
 
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE, COMMENT + params(AJAX) + WIDGET])
+def test_a_page_cut_anywhere_has_its_chat_or_none(page):
+    whole = find_chats(page, SITE)
+    for end in range(len(page)):
+        with contextlib.suppress(ChatNotFoundError):
+            assert set(find_chats(page[:end], SITE)) <= set(whole)
+
+
 JUNK = [b"", b"\n", b"{", b'"', b"data: ", b"event: error\n", b"null", b"\xff", b"[" * 3000, b"<", b"\0\x1b\xf0\x9f"]
 
 
