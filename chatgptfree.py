@@ -735,7 +735,7 @@ class ChatgptFree:
                 if len(said) > ANSWER_LIMIT:
                     raise ChatgptFreeError(f"the site's answer goes on after {ANSWER_LIMIT:,} characters")
         except _MaybeExpired as error:
-            raise ChatgptFreeError(str(error)) from error
+            raise ChatgptFreeError(str(error)) from None
         except ChatgptFreeError as error:
             error.partial = said
             raise
