@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
+from requests.structures import CaseInsensitiveDict
 
 if TYPE_CHECKING:
     import argparse
@@ -210,7 +211,8 @@ class Chat(NamedTuple):
 
 # One pass in linear time over the tags with attributes. What a browser doesn't take for elements (comments, which can hold
 # an old copy of the chat, and scripts) is matched to be passed over. Quotes count after "=" only, as in HTML; inside them
-# "<" and ">" can stand raw. Each alternative matches to the end of the page where it isn't closed, so nothing is retried.
+# "<" and ">" can stand raw. Each alternative matches to the end of the page where it isn't closed, so nothing is retried;
+# that a tag is closed is seen afterwards, in `_attributes`.
 _TAG = re.compile(
     r"""<(?: !--(?:-?>|.*?(?:--!?>|\Z))
           | (script|style|textarea)\b.*?(?:</\1|\Z)
@@ -257,8 +259,8 @@ def find_chats(page: str, page_url: str) -> tuple[Chat, ...]:
                 return (chat,)
     if not classic:
         raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {shown_url}")
-    missing = " and no ".join(["nonce"] * (not classic[0].nonce) + ["post id"] * (not classic[0].post_id))
-    raise ChatNotFoundError(f"no {missing} in the chat on {shown_url}")
+    missing = [what for what, value in (("no nonce", classic[0].nonce), ("no post id", classic[0].post_id)) if not value]
+    raise ChatNotFoundError(f"{' and '.join(missing)} in the chat on {shown_url}")
 
 
 def _attributes(page: str) -> Iterator[dict[str, str]]:
@@ -844,15 +846,15 @@ class ChatgptFree:
         """Make a request, with what the caller gave for the site on the site's own host only, and without redirects."""
         options = dict(options)
         given = options.pop("headers", None) or {}
+        merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict(headers)
         here, home = _origin(url), _origin(self.url)
         if here == home or (home, here) == (("http", home[1], 80), ("https", home[1], 443)):
-            overruled = {name.lower() for name in given}
-            headers = {**{name: value for name, value in headers.items() if name.lower() not in overruled}, **given}
+            merged.update(given)
         else:
             for private in ("cookies", "auth", "cert"):
                 options.pop(private, None)
         send = getattr(self._session, method)
-        response: requests.Response = send(url, headers=headers, stream=True, allow_redirects=False, **request, **options)
+        response: requests.Response = send(url, headers=merged, stream=True, allow_redirects=False, **request, **options)
         return response
 
 
