@@ -77,8 +77,8 @@ def classic_box(nonce="c10d44dafd", post_id="6", css_class="wpaicg-chat-shortcod
 </div>"""
 
 
-def current_box(bot_id=25871, nonce="5bbad886de", name="ChatGPT 5 Nano", ajax_url=AJAX, post_id=261, **more):
-    config = {"botId": bot_id, "ajaxUrl": ajax_url, "nonce": nonce, "postId": post_id, "headerName": name, **more}
+def current_box(bot_id=25871, nonce="5bbad886de", name="ChatGPT 5 Nano", ajax_url=AJAX):
+    config = {"botId": bot_id, "ajaxUrl": ajax_url, "nonce": nonce, "postId": 261, "headerName": name}
     escaped = html.escape(json.dumps(config).replace("/", "\\/"))
     return f"<div class=\"aipkit_chat_container\" data-bot-id=\"{bot_id}\" data-config='{escaped}'></div>"
 
@@ -504,9 +504,9 @@ def add_classic(mock, *answers, page=CLASSIC_PAGE, url=SITE + "/"):
         mock.post(AJAX, **({"body": answer, "content_type": "text/event-stream"} if isinstance(answer, str) else answer))
 
 
-def add_current(mock, *answers, page=CURRENT_PAGE, cache_key="aipkit_sse_1"):
+def add_current(mock, *answers, page=CURRENT_PAGE):
     mock.get(SITE + "/", body=page)
-    mock.post(AJAX, json={"success": True, "data": {"cache_key": cache_key}})
+    mock.post(AJAX, json={"success": True, "data": {"cache_key": "aipkit_sse_1"}})
     for answer in answers:
         mock.get(AJAX, **({"body": answer, "content_type": "text/event-stream"} if isinstance(answer, str) else answer))
 
@@ -964,10 +964,10 @@ def test_what_the_caller_gave_for_the_site_goes_to_its_own_host_only(mock, home,
     if home != SITE + "/":
         mock.get(home, status=302, headers={"Location": SITE + "/"})
     add_classic(mock, CLASSIC_ANSWER)
-    ChatgptFree(home).complete("Hi", cookies={"a": "b"}, headers={"Cookie2": "c", "Authorization": "d"}, auth=None)
+    ChatgptFree(home).complete("Hi", cookies={"a": "b"}, headers={"Cookie2": "c"}, auth=("me", "pw"))
     sent = [call.request.headers for call in mock.calls if urlsplit(call.request.url).netloc == "site.example"][-2:]
     assert [(h.get("Cookie"), h.get("Cookie2"), h.get("Authorization")) for h in sent] == [
-        ("a=b", "c", "d") if is_home else (None, None, None)
+        ("a=b", "c", "Basic bWU6cHc=") if is_home else (None, None, None)
     ] * 2
 
 
@@ -1061,9 +1061,9 @@ class SiteHandler(BaseHTTPRequestHandler):
         self.wfile.close()
         self.connection.close()
 
-    def wait_for_hang_up(self, seconds=10):
+    def wait_for_hang_up(self):
         with contextlib.suppress(ConnectionResetError):  # as is a client's leave that had not read everything
-            if not select.select([self.connection], [], [], seconds)[0] or self.connection.recv(1):
+            if not select.select([self.connection], [], [], 10)[0] or self.connection.recv(1):
                 return
         self.server.gone.set()
         self.close_connection = True
@@ -1147,15 +1147,9 @@ def test_ten_calls_take_one_page_and_one_connection(answer, page, requests_a_cal
         assert (len(site.pages()), site.connections, len(site.asked)) == (1, 1, 1 + 10 * requests_a_call)
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Length": "x"}])
-def test_a_json_answer_gives_its_connection_back_too(headers):
-    def answer(handler, form):
-        if headers:
-            handler.whole(json.dumps(JSON_ANSWER), kind="application/json")
-        else:
-            handler.chunks(json.dumps(JSON_ANSWER))
-
-    with Site(answer) as site, ChatgptFree(site.url) as bot:
+@pytest.mark.parametrize("send", [SiteHandler.whole, SiteHandler.chunks], ids=["length", "chunked"])
+def test_a_json_answer_gives_its_connection_back_too(send):
+    with Site(lambda handler, form: send(handler, json.dumps(JSON_ANSWER))) as site, ChatgptFree(site.url) as bot:
         assert [bot.complete("Hi") for _ in range(3)] == ["Hello, wörld"] * 3
         assert site.connections == 1
 
@@ -1189,10 +1183,6 @@ def test_a_connection_is_given_back_with_its_timeout_and_its_response_closed(mon
     assert states == [(7, True), (7, True)]  # the page's and the answer's
 
 
-def hold_open(handler):
-    handler.wait_for_hang_up()
-
-
 def go_on(handler):
     with contextlib.suppress(OSError):
         for _ in range(10**6):
@@ -1209,7 +1199,7 @@ def drip(handler):
     handler.close_connection = True
 
 
-@pytest.mark.parametrize("afterwards", [hold_open, go_on, drip])
+@pytest.mark.parametrize("afterwards", [SiteHandler.wait_for_hang_up, go_on, drip])
 def test_a_site_that_does_not_end_its_response_costs_a_fraction_of_a_second(afterwards):
     def answer(handler, form):
         handler.chunks(chunk("Hello") + DONE, end=False)
@@ -1241,18 +1231,16 @@ def cut_in_character(handler):
     handler.hang_up()
 
 
-def cut_gzip(handler):
-    zipped = zlib.compressobj(wbits=31)
+def cut_gzip(handler, after=b""):
+    zipper = zlib.compressobj(wbits=31)
     handler.head(Content_Encoding="gzip", Connection="close")
-    handler.wfile.write(zipped.compress((chunk("Hello") + chunk(" wörld")).encode()) + zipped.flush(zlib.Z_SYNC_FLUSH))
+    zipped = zipper.compress((chunk("Hello") + chunk(" wörld")).encode()) + zipper.flush(zlib.Z_SYNC_FLUSH)
+    handler.wfile.write(zipped + after)
     handler.hang_up()
 
 
 def break_gzip(handler):
-    zipped = zlib.compressobj(wbits=31)
-    handler.head(Content_Encoding="gzip", Connection="close")
-    handler.wfile.write(zipped.compress((chunk("Hello") + chunk(" wörld")).encode()) + zipped.flush(zlib.Z_SYNC_FLUSH) + b"junk" * 9)
-    handler.hang_up()
+    cut_gzip(handler, b"junk" * 9)
 
 
 def stall(handler):
