@@ -7,138 +7,103 @@
     for text in chatgptfree.stream("Tell me a story."):
         print(text, end="", flush=True)
 
-    bot = chatgptfree.ChatgptFree(url="https://my-own-site.example/help/")
-    bot.complete([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}], timeout=30)
+    bot = chatgptfree.ChatgptFree("https://my-own-site.example/help/", timeout=30)
+    chat = bot.conversation(system="Be terse.")
+    print(chat.complete("My name is Ann."), chat.complete("What is my name?"))
 
-The plugin is AI Power, today AI Puffer. Both of its protocols are spoken: the classic one (releases to 2.2) and the
-current one (2.3 and later); the site's page tells which. At a terminal: `python chatgptfree.py --help`.
-
-One file, made to be copied beside a script; all it needs is `requests`. Home: the project "chatgptfree", whose README.md
-tells the rest. Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
+The plugin is AI Power, today AI Puffer. This file speaks its two protocols: the classic one (releases up to 2.2) and the
+current one (2.3 and later); the site's page tells which. The file is made to be copied beside a script, and needs only
+`requests`. At a terminal: `python chatgptfree.py --help`. Home: the project "chatgptfree"; its README.md tells the rest.
+Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
 """
 
 from __future__ import annotations
 
 import contextlib
 import html
-import io
 import json
+import logging
+import math
 import os
 import re
-import socket
+import stat
 import sys
 import threading
 import time
+import weakref
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from functools import partial
-from http.client import HTTPException
-from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import partial, wraps
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.cookiejar import CookieJar
+from itertools import starmap, takewhile
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
+from requests import RequestException, Response
 from requests.structures import CaseInsensitiveDict
+from requests.utils import get_auth_from_url
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
-    import argparse
-    from http.cookiejar import CookieJar
+    from typing_extensions import Literal, TypedDict, Unpack
 
     Messages = str | Iterable[Mapping[str, Any]]
     Model = str | int | None
     Timeout = float | tuple[float, float] | None
     Cookies = Mapping[str, str] | CookieJar | None
-    Options = dict[str, Any]  # of a call, as `requests` takes them
-    Send = Callable[..., requests.Response]
+    Image = str | os.PathLike[str] | bytes | None
+    Options = dict[str, Any]
+    Kind = Literal["text", "last", "whole", "end", "dressed", "noise", "nothing"] | type["ChatgptFreeError"]
 
-__version__ = "1.0.0"
+    RequestOptions = TypedDict("RequestOptions", {  # noqa: UP013
+        "auth": Any, "cert": Any, "headers": Mapping[str, Any], "hooks": Any, "proxies": Mapping[str, str], "verify": Any,
+    }, total=False)  # fmt: skip
+    CallOptions = TypedDict("CallOptions", {  # noqa: UP013
+        "model": Model, "proxy": str | None, "timeout": Timeout, "cookies": Cookies, "image": Image, "web_search": bool,
+        "auth": Any, "cert": Any, "headers": Mapping[str, Any], "hooks": Any, "proxies": Mapping[str, str], "verify": Any,
+    }, total=False)  # fmt: skip
+
+__version__ = "1.1.0"
 __all__ = [
-    "BlockedError", "ChatNotFoundError", "ChatgptFree", "ChatgptFreeError", "IncompleteReplyError", "RateLimitError", "Reply",
-    "complete", "demo_site", "format_prompt", "main", "stream",
+    "BlockedError", "ChatNotFoundError", "ChatgptFree", "ChatgptFreeError", "Conversation", "IncompleteReplyError",
+    "RateLimitError", "Reply", "complete", "conversation", "demo_site", "format_prompt", "main", "show", "stream",
 ]  # fmt: skip
 
-PAGE_LIMIT = 10_000_000  # bytes of a page, or of any other body that is no stream
+BODY_LIMIT = 10_000_000  # bytes of a page, or of what a site sends without any text of an answer in it
 LINE_LIMIT = 1_000_000  # bytes of a line of an answer
-ANSWER_LIMIT = 10_000_000  # bytes that an answer may send without a word of text, and characters of its text
+ANSWER_LIMIT = 10_000_000  # characters of an answer
+IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
 LINGER = 0.25  # seconds that a finished answer may take to end its response
 
 # ---------------------------------------------------------------------------------------------------- errors
 
-
 class ChatgptFreeError(RuntimeError):
-    """Whatever the site did wrong, in its own words.
-
-    `partial` (str) is the text that had been yielded before, "" if none. The more precise kinds are the subclasses.
-
-    >>> try:
-    ...     raise RateLimitError("You have reached your token limit.")
-    ... except ChatgptFreeError as error:
-    ...     print(error, repr(error.partial))
-    You have reached your token limit. ''
-    """
-
+    """The site failed; the message is the site's own. `partial` (str) is the text that had come before, "" if none."""
     partial: str = ""
 
-
 class ChatNotFoundError(ChatgptFreeError):
-    """The page shows no chat of the plugin: the message says what is missing, and the address.
-
-    >>> find_chats("<p>Nobody here.</p>", "https://my-own-site.example/help/")
-    Traceback (most recent call last):
-    chatgptfree.ChatNotFoundError: no chat, neither nonce nor post id, on https://my-own-site.example/help/
-    """
-
-
+    """The page shows no chat of the plugin. The message says whether the nonce or the post id is missing, and where."""
 class BlockedError(ChatgptFreeError):
-    """A challenge that only a browser passes; the message says how to hand over a browser's cookies.
-
-    >>> issubclass(BlockedError, ChatgptFreeError)
-    True
-    """
-
-
+    """The site wants a check that only a browser passes. The message says how to hand over a browser's cookies."""
 class RateLimitError(ChatgptFreeError):
-    """Too much was asked: HTTP status 429, a guest's token limit, a quota of the site or of its provider.
-
-    `retry_after` (float) is the number of seconds that the site asks to wait, None where it doesn't say.
-
-    >>> RateLimitError("Slow down.").retry_after is None
-    True
-    """
-
+    """Too much was asked: status 429, a token limit, a quota. `retry_after` (float) is the seconds to wait, None if unknown."""
     retry_after: float | None = None
 
-
 class IncompleteReplyError(ChatgptFreeError):
-    """The answer broke off: a cut connection, a stall, or an end without any end marker. See `partial`.
-
-    >>> issubclass(IncompleteReplyError, ChatgptFreeError)
-    True
-    """
-
-
-class _MaybeExpired(ChatgptFreeError):
-    """A refusal ahead of any text whose words don't tell, in every language, whether the nonce is to blame."""
-
-
-class _Expired(_MaybeExpired):
-    """A refusal of the nonce. Neither of the two leaves this module."""
-
-
+    """The answer failed after some text had come, or ended without an end marker. `partial` is that text."""
 # ---------------------------------------------------------------------------------------------------- prompt
 
-
 def format_prompt(messages: Messages) -> str:
-    """Return the one text that is sent for `messages`, in the format of gpt4free.
+    """Return the one text that is sent for `messages`, in the format of gpt4free. A single message gives its content as it is.
 
     messages: a str (one user message), or an iterable of mappings with a str "role" and a "content" that is a str or a
-        list of `{"type": "text", "text": …}` parts. A single message gives its content as it is.
+        list of `{"type": "text", "text": …}` parts.
+    Raises TypeError or ValueError, which name the message and what is wrong with it; ValueError too if there is no text.
 
-    Raises TypeError or ValueError, which name the message and what is wrong with it.
-
-    >>> format_prompt("Hi")
-    'Hi'
     >>> print(format_prompt([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}]))
     System: Be terse.
     User: Hi
@@ -149,370 +114,193 @@ def format_prompt(messages: Messages) -> str:
     if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be a str or a list of messages, not {type(messages).__name__}")
     said = [_role_and_content(f"messages[{i}]", message) for i, message in enumerate(messages)]
-    if not said:
-        raise ValueError("messages is empty")
+    if not any(content.strip() for _, content in said):
+        raise ValueError("the prompt is empty" if said else "messages is empty")
     if len(said) == 1:
         return said[0][1]
     return "\n".join([f"{role.capitalize()}: {content}" for role, content in said] + ["Assistant:"])
 
-
 def _role_and_content(where: str, message: Any) -> tuple[str, str]:
     if not isinstance(message, Mapping):
         raise TypeError(f"{where} must be a mapping with 'role' and 'content', not {type(message).__name__}")
+    said = {key: message[key] for key in ("role", "content") if key in message}
+    if isinstance(said.get("content"), (list, tuple)):
+        for i, part in enumerate(said["content"]):
+            if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+                raise ValueError(f"{where}['content'][{i}] must be a text part {{'type': 'text', 'text': …}}, not {part!r:.80}")
+        said["content"] = "".join(part["text"] for part in said["content"])
     for key in ("role", "content"):
-        if key not in message:
+        if key not in said:
             raise ValueError(f"{where} has no {key!r}")
-    role, content = message["role"], message["content"]
-    if isinstance(content, (list, tuple)):
-        content = "".join(_part_text(f"{where}['content'][{i}]", part) for i, part in enumerate(content))
-    for key, value in (("role", role), ("content", content)):
-        if not isinstance(value, str):
-            raise TypeError(f"{where}[{key!r}] must be a str, not {type(value).__name__}")
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{where}['content'] cannot be sent as UTF-8: {error}") from None
-    return role, content
+        if not isinstance(said[key], str):
+            raise TypeError(f"{where}[{key!r}] must be a str, not {type(said[key]).__name__}")
+        try:
+            said[key].encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from None
+    return said["role"], said["content"]
 
-
-def _part_text(where: str, part: Any) -> str:
-    if not isinstance(part, Mapping):
-        raise TypeError(f"{where} must be a mapping, not {type(part).__name__}")
-    if part.get("type") != "text" or not isinstance(part.get("text"), str):
-        raise ValueError(f"{where} is not a text part {{'type': 'text', 'text': …}}: its type is {part.get('type')!r}")
-    return str(part["text"])
-
+def _image_field(image: Any) -> str:
+    """The form field for an image, which is a path or the bytes of a file."""
+    if isinstance(image, (str, os.PathLike)):
+        with open(image, "rb") as file:
+            image = file.read(IMAGE_LIMIT + 1)
+    if not isinstance(image, bytes):
+        raise TypeError(f"image must be a path or bytes, not {type(image).__name__}")
+    kind = re.match(rb"(?P<jpeg>\xff\xd8\xff)|(?P<png>\x89PNG\r\n\x1a\n)|(?P<webp>RIFF....WEBP)", image, re.DOTALL)
+    if not kind or len(image) > IMAGE_LIMIT:
+        raise ValueError("the image is not a JPEG, PNG or WebP" if not kind else f"the image is over {IMAGE_LIMIT:,} bytes")
+    return json.dumps([{"mime_type": f"image/{kind.lastgroup}", "base64_data": b64encode(image).decode()}])
 
 # ------------------------------------------------------------------------------------------------------ page
 
-
 _CURRENT = "aipkit_cache_sse_message"
-_CLASSIC = {  # by the element's class
+_CLASSIC = {  # by the element's class; where a page has both, the first is the one meant
     "wpaicg-chat-shortcode": "wpaicg_chat_shortcode_message",
     "wpaicg-chatbox": "wpaicg_chatbox_message",
 }
+_OFFERS = {  # of a bot: the option here, and the field that asks for it
+    "imageUploadEnabledUI": ("image", "image_inputs"),
+    "allowWebSearchTool": ("web_search", "frontend_web_search_active"),
+    "allowGoogleSearchGrounding": ("web_search", "frontend_google_search_grounding_active"),
+}
 
-
-class Chat(NamedTuple):
+class _Chat(NamedTuple):
     """A chat box on a page: all that a client needs to ask it."""
-
     action: str  # of admin-ajax, for the first request
     nonce: str
     post_id: str
     bot_id: str
-    name: str  # of the bot as visitors see it; classic chats have none
     ajax_url: str
     page_url: str
+    name: str = ""  # of the bot as visitors see it; classic chats have none, and offer nothing
+    offers: Mapping[str, str] = {}  # as in _OFFERS
 
-    @property
-    def is_current(self) -> bool:
-        return self.action == _CURRENT
+    def __str__(self) -> str:
+        return f"{self.name} ({self.bot_id})" if self.name else f"the classic chat on {self.page_url}"
 
 
-# One pass in linear time over the tags with attributes. What a browser doesn't take for elements (comments, which can hold
-# an old copy of the chat, and scripts) is matched to be passed over. Quotes count after "=" only, as in HTML; inside them
-# "<" and ">" can stand raw. Each alternative matches to the end of the page where it isn't closed, so nothing is retried;
-# that a tag is closed is seen afterwards, in `_attributes`.
+# The tags of a page, in one pass. html.parser took 8 to 10 times as long on real pages, and quadratic time on hostile ones.
+# Comments and scripts can hold an old copy of the chat, so they are matched to be passed over ("<!-->" is a whole comment).
+# Quotes count after "=" only, as in HTML; inside them "<" and ">" can stand raw. Each alternative runs to the end of the
+# page ("\Z") if it isn't closed, and so is never tried twice. The count 999 bounds the memory that `re` takes for a tag.
 _TAG = re.compile(
-    r"""<(?: !--(?:-?>|.*?(?:--!?>|\Z))
+    r"""(?isx)<(?: !--(?:-?>|.*?(?:--!?>|\Z))
           | (script|style|textarea)\b.*?(?:</\1|\Z)
-          | [a-z][^\s<>/]*[\s/] ((?:[^<>=]*=\s*(?:"[^"]*"|'[^']*')?){0,999}[^<>=]*) )""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+          | [a-z][^\s<>/]*[\s/] ((?:[^<>=]*=\s*(?:"[^"]*"|'[^']*')?){0,999}[^<>=]*) )"""
 )
-_ATTRIBUTE = re.compile(r"""([^<>=]*)(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s<>"']*))|\Z)""")
-_PARAMS = re.compile(r"wpaicgParams\s*=\s*(?=\{)")
+_ATTRIBUTE = re.compile(r"""([^\s=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S*)))?""")
 
-
-def find_chats(page: str, page_url: str) -> tuple[Chat, ...]:
-    """Return the chats of a page in page order: all of the current protocol, or else the one classic chat that is meant.
-
-    page (str): its HTML. page_url (str): the address that it came from, redirects followed.
-
-    Raises ChatNotFoundError.
-
-    >>> find_chats('<p class=wpaicg-chatbox data-nonce=c10d44dafd data-post-id=6>', "https://my-own-site.example/")[0].nonce
-    'c10d44dafd'
-    """
-    current: dict[str, Chat] = {}
-    classic: list[Chat] = []
-    shown_url = _without_user(page_url)
-    classic_url = _ajax_url(page_url, _classic_address(page))
+def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
+    """The chats of a page in page order: all of the current protocol, or else the one classic chat that is meant."""
+    current: dict[str, _Chat] = {}
+    classic: dict[str, _Chat] = {}
     for attributes in _attributes(page):
-        config = _object(html.unescape(attributes.get("data-config", "")).strip()) or {}
-        bot_id, nonce = config.get("botId"), config.get("nonce")
-        if isinstance(bot_id, (int, str)) and isinstance(nonce, str) and bot_id and nonce:
-            name, post_id = str(config.get("headerName") or bot_id), str(config.get("postId") or 0)
-            ajax_url = _ajax_url(page_url, config.get("ajaxUrl"))
-            current.setdefault(str(bot_id), Chat(_CURRENT, nonce, post_id, str(bot_id), name, ajax_url, shown_url))
-        for css_class in attributes.get("class", "").split():
-            if css_class in _CLASSIC:
-                nonce = html.unescape(attributes.get("data-nonce", "")).strip()
-                # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
-                post_id = html.unescape(attributes.get("data-post-id", "")).strip(" <")
-                bot_id = attributes.get("data-bot-id", "0")
-                classic.append(Chat(_CLASSIC[css_class], nonce, post_id, bot_id, "", classic_url, shown_url))
+        config = _object(attributes.get("data-config", "").strip()) or {}
+        if _token(config.get("nonce")) and _token(config.get("botId")):
+            current.setdefault(_token(config["botId"]), _chat(_CURRENT, {"postId": 0, **config}, page_url))
+        for css_class in _CLASSIC.keys() & set(attributes.get("class", "").split()):
+            if css_class not in classic or not (classic[css_class].nonce and classic[css_class].post_id):
+                nonce, post_id, bot_id = (attributes.get(f"data-{key}") for key in ("nonce", "post-id", "bot-id"))
+                config = {"nonce": nonce, "postId": post_id, "botId": bot_id or "0"}
+                classic[css_class] = _chat(_CLASSIC[css_class], config, page_url)
     if current:
         return tuple(current.values())
-    for action in _CLASSIC.values():  # where a page has both, the shortcode's chat is the one meant
-        for chat in classic:
-            if chat.action == action and chat.nonce and chat.post_id:
-                return (chat,)
     if not classic:
-        raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {shown_url}")
-    missing = [what for what, value in (("no nonce", classic[0].nonce), ("no post id", classic[0].post_id)) if not value]
-    raise ChatNotFoundError(f"{' and '.join(missing)} in the chat on {shown_url}")
-
+        raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {page_url}")
+    found = min(classic.values(), key=lambda chat: (not (chat.nonce and chat.post_id), [*_CLASSIC.values()].index(chat.action)))
+    missing = [name for name in ("nonce", "post_id") if not getattr(found, name)]
+    if missing:
+        raise ChatNotFoundError(f"no {' and no '.join(missing).replace('_', ' ')} in the chat on {page_url}")
+    params = re.search(r"wpaicgParams\s*=\s*(?=\{)", page)  # they alone name the subfolder of a WordPress in one
+    told = next(_objects(page[params.end() : params.end() + LINE_LIMIT]), {}) if params else {}
+    return (found._replace(ajax_url=_ajax_url(page_url, told.get("ajax_url"))),)
 
 def _attributes(page: str) -> Iterator[dict[str, str]]:
-    """Yield the attributes, still escaped, of each tag that can be a chat's."""
+    """Yield the attributes of each tag that can be a chat's."""
     for tag in _TAG.finditer(page):
         inside = tag[2]
         if inside and ("data-config" in inside or "wpaicg-chat" in inside) and page.startswith(">", tag.end()):
             attributes: dict[str, str] = {}
-            for match in _ATTRIBUTE.finditer(inside):
-                name = match[1].split()[-1:]  # attributes without a value can stand before it
-                if name:
-                    attributes.setdefault(name[0].lower(), match[2] or match[3] or match[4] or "")
+            for name, *values in _ATTRIBUTE.findall(inside):
+                attributes.setdefault(name.lower(), _unescape("".join(values)))
             yield attributes
 
-
-def _classic_address(page: str) -> Any:
-    """The ajax address in the page's inline script, which alone tells of a WordPress in a subfolder."""
-    start = _PARAMS.search(page)
-    return _first_object(page[start.end() :]).get("ajax_url") if start else None
-
+def _chat(action: str, config: Mapping[str, Any], page_url: str) -> _Chat:
+    # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
+    nonce, post_id, bot_id = (_token(config.get(key)).strip(" <") for key in ("nonce", "postId", "botId"))
+    name = _one_line(_unescape(str(config.get("headerName") or bot_id))) if action == _CURRENT else ""  # it is stored escaped
+    offers = dict(offer for key, offer in _OFFERS.items() if str(config.get(key)).lower() in ("true", "1"))
+    return _Chat(action, nonce, post_id, bot_id, _ajax_url(page_url, config.get("ajaxUrl")), page_url, name, offers)
 
 def _ajax_url(page_url: str, address: Any) -> str:
-    """The address to ask: on the page's own scheme and host always, whatever the page says."""
-    page = urlsplit(page_url)
-    try:
-        there = urlsplit(address if isinstance(address, str) else "")
-    except ValueError:
-        there = urlsplit("")
+    """The address to ask: always on the page's own scheme and host, whatever the page says."""
+    page, there = urlsplit(page_url), urlsplit("")
+    with contextlib.suppress(ValueError):
+        there = urlsplit(_token(address) if isinstance(address, str) else "")
     if there.hostname not in (None, page.hostname) or not there.path:
         there = urlsplit("/wp-admin/admin-ajax.php")
     return urlunsplit((page.scheme, page.netloc, there.path, there.query, ""))
 
+def _token(value: Any) -> str:
+    """A str or number of the site's that can be sent back to it; "" for anything else, such as a lone surrogate."""
+    text = str(value) if isinstance(value, (str, int)) else ""
+    return text if text.isprintable() else ""
 
-def _without_user(url: str) -> str:
-    """`url` as it can be shown: without user, password and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+def _unescape(text: str) -> str:
+    return html.unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text)) if "&" in text else text  # it fails for long numbers
 
+def _prepared(url: str) -> str:
+    """An address as `requests` connects to it, without user, password and fragment. Raises ValueError for any other."""
+    with contextlib.suppress(ValueError):
+        url.encode()  # fails for what isn't text
+        prepared = requests.PreparedRequest()
+        prepared.prepare_url(url.partition("#")[0], None)
+        parts = urlsplit(prepared.url or "")
+        (parts.hostname or "").encode("idna")  # as the connection does, which fails for "a..b"
+        if parts.scheme in ("http", "https"):
+            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    raise ValueError(f"an address begins with http:// or https:// and names a host, unlike {url.rpartition('@')[2]!r:.200}")
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+def _shown(address: str) -> str:
+    """An address as a message can show it: short, on one line, and without a password."""
+    return re.sub(r"//[^/?#]*@", "//", _one_line(address))[:200]
 
+def _location(response: Response) -> str:
+    """Where a redirect leads, "" for any other response."""
+    location: str = response.headers.get("Location", "") if response.status_code in (301, 302, 303, 307, 308) else ""
+    with contextlib.suppress(UnicodeEncodeError):  # which another library's would raise: it has decoded the header
+        return location.encode("latin-1").decode(errors="surrogateescape")  # http.client takes UTF-8 for Latin-1
+    return location
 
 # ------------------------------------------------------------------------------------------------------ wire
 
-_decode = json.JSONDecoder().raw_decode
-_NETWORK_ERRORS = (OSError, HTTPException, zlib.error)  # OSError covers time-outs, TLS and all of requests' own
-# the events that carry text or an error; all others pass by, whatever their JSON looks like
-_TELLING = frozenset(["", "message", "thread.message.delta", "warning", "error", "assistant_error"])
+_decode_json = json.JSONDecoder().raw_decode
+_NETWORK_ERRORS = (OSError, HTTPException, HTTPError, zlib.error)  # OSError covers time-outs, TLS and all of requests' own
 _OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
-_BROKEN_WORD = re.compile(r'"content":\s*"(.*?)(?:"\}|\Z)', re.DOTALL)
 _LIMIT = re.compile(r"quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
-_NONCE = re.compile(r"nonce|security check", re.IGNORECASE)
-_CHALLENGE = re.compile(r"<title>\s*Just a moment", re.IGNORECASE)
-
+_PHP_WARNING = re.compile(r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*")
+_TITLE = re.compile(r"<title\b[^<>]*>([^<]*)", re.IGNORECASE)
+_ADVICE = "cookies={'cf_clearance': …}, headers={'User-Agent': …}"
 
 def _object(text: str) -> dict[str, Any] | None:
     """`text` as a JSON object; None if it is anything else."""
     try:
-        value, end = _decode(text)
+        value, end = _decode_json(text)
     except (ValueError, RecursionError):
         return None
     return value if end == len(text) and isinstance(value, dict) else None
 
-
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that begin at the start of a line: PHP's warnings can stand ahead of them."""
+    """Yield the JSON objects that begin at the start of a line: PHP's warnings can stand before them."""
     end = failures = 0
     for start in _OBJECT_START.finditer(text):
-        if start.end() >= end and failures < 20:  # each could cost a look at all that follows
+        if start.end() >= end and failures < 20:  # each failed parse may scan the rest, so stop after 20
             try:
-                value, end = _decode(text, start.end())
+                value, end = _decode_json(text, start.end())
                 yield value
             except (ValueError, RecursionError):
                 failures += 1
-
-
-def _first_object(text: str) -> dict[str, Any]:
-    return next(_objects(text), {})
-
-
-def _arrivals(response: requests.Response) -> Iterator[bytes]:
-    """Return an iterator over the body's bytes, each piece as soon as it is there, however the body is framed."""
-    # Below urllib3's own reading: that waits for whole chunks or buffers, and loses the part of a chunk that came before a cut.
-    source: Any = getattr(getattr(response, "raw", None), "_fp", None)
-    if not hasattr(source, "read1"):  # not urllib3's
-        return iter(response.iter_content(1))
-    pieces = iter(partial(source.read1, 65536), b"")
-    encoding = response.headers.get("Content-Encoding", "").lower()
-    if encoding in ("br", "zstd"):
-        raise ChatgptFreeError(f"the site compressed its answer by {encoding!r}, unasked")
-    # others are no compression: PHP scripts say "none" to keep proxies from compressing a stream
-    return _inflated(pieces) if encoding in ("gzip", "x-gzip", "deflate") else pieces
-
-
-def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Undo gzip or deflate, which a proxy can apply unasked."""
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    for piece in pieces:
-        while piece:
-            yield inflater.decompress(piece, 65536)
-            piece = inflater.unconsumed_tail
-
-
-def _as_requests(error: Exception) -> requests.RequestException:
-    """A failure of the network as `requests` would tell it."""
-    if isinstance(error, requests.RequestException):
-        return error
-    kind = requests.exceptions.ReadTimeout if isinstance(error, socket.timeout) else requests.exceptions.ConnectionError
-    return kind(error)
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Cut bytes, in whatever pieces they come, into lines without their LF."""
-    held = bytearray()
-    for piece in pieces:
-        whole, newline, rest = piece.rpartition(b"\n")
-        if newline:
-            yield from (held + whole).decode("utf-8", "replace").split("\n")
-            held.clear()
-        held += rest
-        if len(held) > LINE_LIMIT:
-            raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
-    yield held.decode("utf-8", "replace")
-
-
-def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield (name, data) for each event: "" where it has no name, data as a dict where it is a JSON object.
-
-    A `data:` line that is a whole object goes out at once. Others are held to the end of their event and tried together,
-    as the standard joins them; so are lines that are no field at all: JSON in place of a stream (pretty-printed, or behind
-    warnings), or the rest of a `data:` line with a raw line break in it.
-    """
-    name = held = ""
-    unfinished = False  # there is a `data:` line in `held`
-    lines = iter(lines)
-    first = next(lines, "").lstrip("\ufeff")  # a byte order mark in a PHP file goes out ahead of everything
-    for line in chain([first], lines, [""]):
-        if line.startswith("data:"):
-            data = line[5:].strip()
-            payload = None if unfinished else _object(data)
-            if payload is not None:
-                yield name, payload
-            elif unfinished or data.startswith("{"):
-                held += data + "\n"
-                unfinished = True
-            else:
-                yield name, data
-        elif not line or line.startswith(("event:", "\r")):
-            if held:
-                objects = list(_objects(held))
-                for found in objects:
-                    yield name, found
-                if not objects:
-                    yield name, held
-                held, unfinished = "", False
-            name = line[6:].strip()
-        elif not line.startswith((":", "id:", "retry:")):
-            held += line + "\n"
-
-
-def _texts(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the pieces of text in an answer's bytes, in either protocol.
-
-    Raises ChatgptFreeError for what the site says is wrong, IncompleteReplyError for an end without an end marker, and
-    `requests`' exceptions for a break of the network, unless the answer was whole by then.
-    """
-    silent = 0  # bytes since the last piece of text
-    spoken = finished = False
-    dressed: list[str] = []  # words of an error dressed up as an answer
-    noise: list[str] = []  # what made no sense since the last piece of text
-    cut: requests.RequestException | None = None
-
-    def until_cut() -> Iterator[bytes]:
-        nonlocal silent, cut
-        try:
-            for piece in pieces:
-                silent += len(piece)
-                if silent > ANSWER_LIMIT:
-                    raise ChatgptFreeError(f"the site sent {ANSWER_LIMIT:,} bytes without a word of an answer")
-                yield piece
-        except _NETWORK_ERRORS as error:
-            cut = _as_requests(error)  # what came before it is still read
-
-    for name, payload in _events(_lines(until_cut())):
-        if payload == "[DONE]" or name == "done":
-            finished = True
-            break
-        if isinstance(payload, str):
-            if name == "message":  # quotes in an error's words are not escaped, and break the JSON
-                dressed += _BROKEN_WORD.findall(payload)
-            elif not name:
-                noise.append(payload)
-            continue
-        if name not in _TELLING:
-            continue
-        choice = _choice(payload)
-        text = _text(payload, choice, name)
-        if name == "message" and choice and not ("id" in payload or "object" in payload):
-            dressed.append(text)
-        elif payload.get("status") == "success":
-            finished = True
-            if text and not spoken:  # releases to 1.8.84 say the whole answer again after the stream
-                spoken = True
-                yield text
-        elif text:
-            silent, spoken = 0, True
-            noise.clear()
-            yield text
-        elif name.endswith("error") or payload.get("error") or "msg" in payload:
-            raise _failure(payload, suspect=not spoken and "error" in (name, payload.get("status")))
-        if choice.get("finish_reason"):
-            finished = True
-            if dressed:  # what follows says it once more
-                break
-    told = "".join(dressed) or "\n".join(noise)
-    if dressed:
-        raise _failure({"error": told}) from cut
-    if finished and spoken:
-        return
-    if cut:
-        raise cut
-    if finished:
-        raise _failure({"error": told or "the site's answer is empty"})
-    if told and not spoken and not noise[-1].startswith("{"):
-        raise _failure({"error": told})
-    raise IncompleteReplyError("the answer broke off" + (f": {_words(told)}" if told else ""))
-
-
-def _choice(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The first choice of a provider's chunk, {} where there is none."""
-    choices = payload.get("choices")
-    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-
-
-def _text(payload: Mapping[str, Any], choice: Mapping[str, Any], name: str) -> str:
-    """The text that an event carries, "" if none."""
-    delta = (choice or payload).get("delta")
-    text: Any = delta
-    if isinstance(delta, dict):
-        text = delta.get("content")
-        if isinstance(text, list):  # an assistant's parts
-            text = "".join(_dig(part, "text", "value") for part in text)
-    elif choice:
-        text = choice.get("text")
-    elif name == "warning":  # no failure: the page shows it behind the answer, whose own last words can be in it
-        text = payload.get("error")
-    elif payload.get("status") == "success":
-        text = payload.get("data")
-    return text if isinstance(text, str) else ""
-
 
 def _dig(value: Any, *path: str) -> str:
     """The str at the end of a path of keys, "" where there is none."""
@@ -520,114 +308,366 @@ def _dig(value: Any, *path: str) -> str:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
 
+class _Body:
+    """The bytes of a response, each piece as soon as it is there, however they are framed or compressed."""
+    cut: RequestException | None = None  # the failure of the network that ended them
+    count = 0  # bytes since it was last set to 0
+
+    def __init__(self, response: Response, timeout: Timeout, size: int = 1) -> None:
+        self.response, self.timeout = response, timeout
+        self.size = size  # of a piece, where there is no socket to read from
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for piece in self._pieces():
+                self.count += len(piece)
+                if self.count > BODY_LIMIT:
+                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end or a word of an answer")
+                yield piece
+            source = _source(self.response)
+            if source and source.isclosed() and source.length:  # an end before the Content-Length, of which `read1` says nothing
+                raise IncompleteRead(b"", source.length)
+        except _NETWORK_ERRORS as error:
+            self.cut = _network_error(error, "lost the connection to", self.response.url, self.timeout)
+
+    def _pieces(self) -> Iterable[bytes]:
+        source = _source(self.response)
+        if source is None:
+            bare = isinstance(self.response, Response) and self.response.raw is None  # a mock's
+            return [self.response.content] if bare else self.response.iter_content(self.size)
+        pieces: Iterable[bytes] = iter(partial(source.read1, 65536), b"")
+        encodings = self.response.headers.get("Content-Encoding", "").lower().replace(",", " ").split()
+        if len(encodings) > 3 or {"br", "zstd"} & set(encodings):
+            raise ChatgptFreeError(f"the site compressed its answer by {', '.join(encodings)!r:.60}, unasked")
+        for encoding in encodings:
+            if encoding in ("gzip", "x-gzip", "deflate"):  # PHP scripts say "none" to keep proxies from compressing
+                pieces = _inflated(pieces)
+        return pieces
+
+    def text(self) -> str:
+        """The whole of a body that is no stream."""
+        with contextlib.closing(self.response):
+            text = b"".join(self).decode("utf-8", "replace")
+            if self.cut:
+                raise self.cut
+            self.give_back()
+        return text
+
+    def give_back(self) -> None:
+        """Read the response to its end, if that comes soon: then its connection serves the next call."""
+        source = _source(self.response)
+        sock = getattr(getattr(self.response.raw, "connection", None), "sock", None) if source else None
+        if source is None or sock is None or source.will_close:
+            return
+        patience, until = sock.gettimeout(), time.monotonic() + LINGER
+        sock.settimeout(LINGER)
+        with contextlib.suppress(*_NETWORK_ERRORS):
+            while time.monotonic() < until:
+                if not source.read1(65536):
+                    sock.settimeout(patience)
+                    source.close()  # close first: after release another thread may use the connection
+                    self.response.raw.release_conn()
+                    return
+
+def _source(response: Response) -> HTTPResponse | None:
+    """The standard library's response below urllib3's. None if there is none, as in mocks and other libraries."""
+    # Its `read1` gives what has arrived. That of urllib3 cost 1.8 times a plain `requests` loop, and isn't there before 2.2.
+    source = getattr(getattr(response, "raw", None), "_fp", None)
+    return source if isinstance(source, HTTPResponse) else None
+
+def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Undo gzip or deflate, in pieces of bounded size. Gzip may have several members; what follows them is not read."""
+    inflater, idle = zlib.decompressobj(zlib.MAX_WBITS | 32), 0  # idle: bytes in a row that gave nothing
+    for piece in pieces:
+        while piece:
+            if inflater.eof:
+                if not piece.startswith(b"\x1f"):
+                    return
+                inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            data = inflater.decompress(piece, 65536)
+            idle = 0 if data else idle + len(piece)
+            if idle > LINE_LIMIT:
+                raise ChatgptFreeError(f"the site sent {LINE_LIMIT:,} compressed bytes that hold nothing")
+            yield data
+            piece = inflater.unconsumed_tail or inflater.unused_data
+
+def _network_error(error: Exception, what: str, url: str, timeout: Timeout) -> RequestException:
+    """A failure of the network as `requests` would raise it, in one short sentence that names the host."""
+    host = urlsplit(url).netloc
+    if "timeout" in type(error).__name__.lower():
+        kind: type[RequestException] = requests.exceptions.ReadTimeout
+        words = f"nothing came from {host} for {timeout[-1] if isinstance(timeout, tuple) else timeout} seconds"
+    else:
+        kind, cause = requests.exceptions.ConnectionError, error
+        while type(cause).__module__.startswith(("requests.", "urllib3.")) and isinstance(cause.__context__, Exception):
+            cause = cause.__context__  # requests' exceptions wrap urllib3's, and these the system's
+        where = f"the proxy for {host}" if isinstance(error, requests.exceptions.ProxyError) else host
+        words = f"{what} {where}: {_one_line(str(getattr(cause, 'strerror', None) or cause)) or type(cause).__name__:.200}"
+    error = error if isinstance(error, RequestException) else kind()
+    error.args = (words,)
+    return error
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Cut bytes, in whatever pieces they come, into lines without their LF. The last line needs none; a blank one follows."""
+    held = bytearray()
+    for piece in pieces:
+        whole, newline, rest = piece.rpartition(b"\n")
+        if newline:  # a PHP file with a byte order mark sends it before everything
+            yield from (held + whole).decode("utf-8", "replace").lstrip("\ufeff").split("\n")
+            held.clear()
+        held += rest
+        if len(held) > LINE_LIMIT:
+            raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
+    yield from (held.decode("utf-8", "replace").lstrip("\ufeff"), "")
+
+def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield the name ("" if none) and the data (a dict if it is a JSON object) of each event, and what came in place of events.
+    A `data:` line that is a whole JSON object goes out at once. Others are held to the end of their event and joined, as the
+    standard has it. So are lines that are no field: pretty-printed JSON, or what follows a raw line break in a `data:` line.
+    """
+    name = held = ""
+    joining = False  # `held` has a `data:` line
+    for line in lines:
+        if line.startswith("data:"):
+            data = line[5:].strip()
+            payload = None if joining else _object(data)
+            joining = joining or (payload is None and data.startswith("{"))
+            if joining:
+                held += data + "\n"
+            else:
+                yield name, data if payload is None else payload
+        elif not line and not held:
+            name = ""
+        elif not line.strip() or line.startswith("event:") or line.endswith("event: message"):  # the end of an event
+            rest, named, next_name = line.rpartition("event:")  # `rest`: some releases end a raw error without a line break
+            if held + rest:
+                payloads: list[Any] = [*_objects(held + rest)] or [held + rest]
+                yield from ((name, payload) for payload in payloads)
+            name, held, joining = next_name.strip() if named else "", "", False
+        elif not line.startswith((":", "id:", "retry:")):
+            held += line + "\n"
+
+def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
+    """What an event means, and its words. All that is known of both protocols' answers is here.
+    "text": a piece of text. "last": the same, and it makes the answer whole. "whole": all of the answer. "end": the end marker.
+    "dressed": a word of an error that looks like an answer. "noise": words that make no sense. A kind of ChatgptFreeError: that.
+    """
+    if payload == "[DONE]" or name == "done":
+        return "end", ""
+    if isinstance(payload, str):
+        if name == "message":  # quotes in an error's words are not escaped, and break the JSON
+            words = re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', payload)
+            return "dressed" if words else "nothing", "".join(words)
+        return "nothing" if name else "noise", payload
+    if name and name not in ("message", "thread.message.delta", "warning", "error", "assistant_error"):
+        return "nothing", ""  # other events carry no text, whatever their JSON looks like
+    if name == "warning":  # no failure: the page shows it behind the answer, whose own last words can be in it
+        return "text", _dig(payload, "error")
+    status = payload.get("status")
+    if status == "success":  # its "msg" means nothing
+        return "whole", _dig(payload, "data")
+    if payload.get("error") or status == "error" or "msg" in payload or payload.get("success") is False or name[-5:] == "error":
+        return _complaint(payload)
+    choices = payload.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta") if choice else payload.get("delta")
+    text = delta.get("content") if isinstance(delta, dict) else delta or choice.get("text")  # of old completion models
+    if isinstance(text, list):  # an assistant's parts
+        text = "".join(_dig(part, "text", "value") for part in text)
+    text = text if isinstance(text, str) else ""
+    if name == "message" and choice and not ("id" in payload or "object" in payload):
+        return "dressed", text  # a provider's own chunks have an id; the plugin's have none
+    if text or choice:
+        return "last" if choice.get("finish_reason") else "text", text
+    return ("whole", payload["data"]) if isinstance(payload.get("data"), str) else ("nothing", "")
+
+def _texts(body: _Body) -> Iterator[str]:
+    """Yield an answer's pieces of text: at least one, or else raise what is wrong with it."""
+    spoken = whole = False
+    noise: list[str] = []  # since the last piece of text
+    meanings = starmap(_meaning, _events(_lines(body)))
+    for what, words in meanings:
+        if what in ("text", "last", "whole"):
+            if what == "whole" and spoken:
+                continue  # releases to 1.8.84 send the whole text again, and after a cut answer too
+            if words:
+                body.count, spoken, noise = 0, True, []
+                yield words
+            whole = whole or what != "text"
+        elif what == "end":
+            whole = True
+            break
+        elif what == "noise":
+            noise.append(words)
+        elif what == "dressed":  # the error's words go on to the next end, and often come once more behind it
+            rest = takewhile(lambda meaning: meaning[0] not in ("last", "end"), meanings)
+            what, words = _complaint({"error": words + "".join(word for kind, word in rest if kind == "dressed")})
+        if isinstance(what, type):
+            raise what(words or "the site reported an error without words")
+    if whole and spoken:
+        return
+    if body.cut:
+        raise body.cut
+    told = "\n".join(noise)
+    begun = _OBJECT_START.search(told) or any(field.startswith(told.strip()) for field in ("data", "event", "id", "retry"))
+    words = "" if begun and not whole else _words(told)  # half a line is no message
+    if spoken:
+        raise IncompleteReplyError(f"the answer broke off: {words}" if words else "the answer broke off")
+    if words:
+        raise _complaint({"error": words})[0](words)
+    if whole:
+        raise ChatgptFreeError("the site's answer is empty")
+    raise IncompleteReplyError("the answer broke off before any text" if told else "the site sent no answer")
+
+def _complaint(payload: Mapping[str, Any]) -> tuple[type[ChatgptFreeError], str]:
+    """What an error's JSON means: the kind of error, and its words ("" if it has none)."""
+    said: Any = payload
+    while isinstance(said, Mapping):
+        said = next((said[key] for key in ("error", "msg", "message", "data") if said.get(key)), "")
+    words = _words(said) if isinstance(said, str) else ""
+    error, flags = payload.get("error"), [key for key, value in payload.items() if value]
+    limited = _LIMIT.search(" ".join([words, _dig(error, "code"), _dig(error, "type"), *flags]))
+    return (BlockedError if "ts_required" in flags else RateLimitError if limited else ChatgptFreeError), words
 
 def _words(markup: str) -> str:
-    """What a person would read of it: tags and scripts stripped, unescaped, on one line, cut to a few hundred characters."""
-    text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?", " ", markup[:200_000])
-    words = _one_line(html.unescape(text))
-    return words if len(words) <= 300 else words[:299] + "…"
+    """What a person would read of it, on one line, in 300 characters at most: of a longer page, its title."""
+    markup = markup[:200_000]
+    markup = _PHP_WARNING.sub("", markup).strip() or markup
+    title, text = _plain("".join(_TITLE.findall(markup)[:1])), _plain(_TITLE.sub("", markup))
+    if not text.startswith(title) or len(text) > 300:  # as a rule the heading repeats the title
+        text = title if title and len(text) > 300 else f"{title} {text}".strip()
+    return text if len(text) <= 300 else text[:299] + "…"
 
+def _plain(markup: str) -> str:
+    hidden = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
+    return _one_line(_unescape(re.sub(hidden, " ", markup)))
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
-
-def _said(payload: Mapping[str, Any]) -> str:
-    """The words in an error's JSON, "" if none."""
-    said: Any = payload
-    while isinstance(said, Mapping):
-        said = next((said[key] for key in ("error", "msg", "message", "data") if said.get(key)), "")
-    return _words(said) if isinstance(said, str) else ""
-
-
-def _failure(payload: Mapping[str, Any], suspect: bool = False) -> ChatgptFreeError:
-    """The error that `payload` tells of; `suspect` if an expired nonce can be behind it."""
-    words = _said(payload) or "the site reported an error without words"
-    error = payload.get("error")
-    flags = [key for key, value in payload.items() if value]
-    if _LIMIT.search(" ".join([words, _dig(error, "code"), _dig(error, "type"), *flags])):
-        return RateLimitError(words)
-    if suspect:
-        return _Expired(words) if _NONCE.search(words) else _MaybeExpired(words)
-    return ChatgptFreeError(words)
-
-
-def _read(response: requests.Response) -> str:
-    """The whole of a body that is no stream."""
-    body = bytearray()
-    with response:
-        for piece in response.iter_content(8192):
-            body += piece
-            if len(body) > PAGE_LIMIT:
-                raise ChatgptFreeError(f"{_without_user(response.url)} is over {PAGE_LIMIT:,} bytes long")
-    return body.decode("utf-8", "replace")
-
-
-def _refusal(response: requests.Response, text: str, suspect: bool = False) -> ChatgptFreeError:
-    """The error for a response that is no answer: its status and the site's own words. `suspect`: see `_failure`."""
-    status = response.status_code
-    url = _without_user(response.url)
-    if response.headers.get("cf-mitigated") == "challenge" or (status in (403, 503) and _CHALLENGE.search(text)):
-        return BlockedError(
-            f"HTTP {status}: {url} wants to see a browser first. Open it in one, then pass on that browser's cookies and its"
-            " exact User-Agent: cookies={'cf_clearance': …}, headers={'User-Agent': …}"
-        )
-    if response.is_redirect:
-        return ChatgptFreeError(f"HTTP {status}: {url} redirects to {response.headers['location']}, which was not followed")
-    payload = _first_object(text)
-    if not _said(payload):
-        payload = {"error": text if _words(text) else response.reason}
-    failure = _failure(payload)
-    message = f"HTTP {status}: {failure}"
-    if status == 429 or isinstance(failure, RateLimitError):
-        limit = RateLimitError(message)
-        limit.retry_after = _seconds(response.headers.get("Retry-After", ""))
-        return limit
-    code = _dig(payload, "data", "code")
-    if suspect and status == 403 and (not code or code.startswith("nonce")):
-        return _Expired(message)
-    return ChatgptFreeError(message)
-
+def _refusal(response: Response, text: str) -> Exception:
+    """The error for a response that is no answer: its status and the site's own words."""
+    status, url = response.status_code, _shown(response.url)
+    is_challenge = status in (403, 503) and re.search(r"(?i)<title>\s*Just a moment", text)
+    if is_challenge or response.headers.get("cf-mitigated", "") == "challenge":
+        todo = f"Open it in one, then pass on that browser's cookies and its exact User-Agent: {_ADVICE}"
+        return BlockedError(f"HTTP {status}: {url} asks for a check that needs a browser. {todo}")
+    if _location(response):
+        return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(_location(response))}, which was not followed")
+    kind, words = _complaint(next(_objects(text), {}))
+    if not words:
+        title = _TITLE.search(text) if status == 404 else None  # the rest is the theme's menu
+        kind, words = _complaint({"error": title[0] if title else text or response.reason})
+    if status == 407:
+        return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {urlsplit(url).netloc}: {words}")
+    if status == 400 and words == "0":
+        words = "0 (the plugin is off or has changed, or the prompt is over the server's limit)"
+    if kind is not RateLimitError and status != 429:
+        return kind(f"HTTP {status}: {words}")
+    seconds = _seconds(response.headers.get("Retry-After", ""))
+    limit = RateLimitError(f"HTTP {status}: {words}" + ("" if seconds is None else f" (try again in {seconds:.0f} s)"))
+    limit.retry_after = seconds
+    return limit
 
 def _seconds(retry_after: str) -> float | None:
-    """A Retry-After header, which is a number of seconds or a date, in seconds from now."""
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None
-
+    """A Retry-After header, a number of seconds or a date, in seconds from now. None if nobody can sleep so long."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        date = None if retry_after.strip().isdecimal() else parsedate_to_datetime(retry_after)
+        seconds = date.timestamp() - time.time() if date else float(retry_after)
+        return max(0.0, seconds) if seconds <= threading.TIMEOUT_MAX else None
+    return None
 
 # ----------------------------------------------------------------------------------------------- ChatgptFree
 
+_ASKING = ("model", "proxy", "image", "web_search")  # options of ours, which `requests` doesn't take
+_OPTIONS = (*_ASKING, "timeout", "cookies", "auth", "cert", "headers", "hooks", "proxies", "verify")
+_follow: Any = requests.sessions.SessionRedirectMixin()  # for its rule of where credentials may follow a redirect
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+def _request_options(options: Options, session: Any) -> Options:
+    """The options that go to every request, as `requests` takes them. Raises TypeError for one that nobody takes."""
+    table: dict[str, tuple[Any, str]] = {
+        "cookies": ((Mapping, CookieJar), "a dict or a jar"), "headers": (Mapping, "a dict"), "proxies": (Mapping, "a dict"),
+        "proxy": (str, "a str, the URL of one proxy"), "timeout": ((int, float, tuple), "a number of seconds"),
+    }  # fmt: skip
+    for name, value in options.items():
+        if name not in _OPTIONS and type(session) in (requests.Session, _Session):  # others have options of their own
+            raise TypeError(f"unexpected keyword argument {name!r}; the options are {', '.join(_OPTIONS)}")
+        kinds, wanted = table.get(name, (object, ""))
+        if value is not None and not isinstance(value, kinds):
+            raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+    rest = {name: value for name, value in options.items() if name not in _ASKING}
+    if options.get("proxy") is not None:
+        rest["proxies"] = dict.fromkeys(("http", "https"), options["proxy"])
+    return {"timeout": 120, "cookies": None, **rest}
+
+def _merged(defaults: Options, own: Mapping[str, Any]) -> Options:
+    """A call's own options over its defaults; `headers` are merged."""
+    merged = {**defaults, **own}
+    if "proxies" in own and "proxy" not in own:  # the same setting in two forms
+        merged.pop("proxy", None)
+    if isinstance(defaults.get("headers"), Mapping) and isinstance(own.get("headers"), Mapping):
+        merged["headers"] = {**CaseInsensitiveDict(defaults["headers"]), **CaseInsensitiveDict(own["headers"])}
+    return merged
+
+def _with_defaults(method: _Method) -> _Method:
+    """Give a method its object's own options where a call says nothing, and keep this file's lines out of tracebacks."""
+    names = method.__code__.co_varnames[1 : method.__code__.co_argcount + method.__code__.co_kwonlyargcount]
+
+    @wraps(method)
+    def call(self: ChatgptFree | Conversation, *args: Any, **own: Any) -> Any:
+        __tracebackhide__ = True  # for IPython
+        defaults = {name: value for name, value in self._options.items() if name not in names[: len(args)]}
+        try:
+            return method(self, *args, **_merged(defaults, own))
+        except (ChatgptFreeError, OSError, TypeError, ValueError, KeyboardInterrupt) as error:
+            raise error.with_traceback(None) from None
+
+    return call  # type: ignore[return-value]
 
 class Reply(str):
-    """An answer: a str that a notebook shows as rendered Markdown.
-
-    >>> Reply("**Paris**")._repr_markdown_()
-    '**Paris**'
-    """
-
+    """An answer: a str that a notebook shows as rendered Markdown, with no HTML in it."""
     __slots__ = ()
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        return _safe_markdown(self)
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: Response) -> None:
+        """Follow no redirect: even where it isn't to follow one, `requests` would read all its body and parse its address."""
 
-class ChatgptFree:
-    """One site, one guest. Keeps the page's nonce and the connection between calls; threads can share it.
+class _Question:
+    """What is asked: all that was said as one prompt, and the new message alone for a bot that remembers the rest."""
+    def __init__(self, bot: ChatgptFree, options: Options, prompt: str, message: str = "", conversation: str = "") -> None:
+        self.prompt, self.message = prompt, message
+        self.options, self.model = _request_options(options, bot._session), options.get("model")
+        self.wants = {} if options.get("image") is None else {"image": _image_field(options["image"])}  # the form fields' values
+        self.wants.update({"web_search": "true"} if options.get("web_search") else {})
+        self.conversation = conversation or os.urandom(16).hex()  # its id on a site of the current protocol
+        self.known_to = ""  # the guest and the bot there that remember it, "" if none do
 
-    url (str): any page that shows a chat of the plugin, default `ChatgptFree.url`.
-    session: a `requests.Session` or what behaves like one, to ask with; it is then the caller's to close. Default: one of
-        its own, which `close()` or the end of a `with` block closes.
+_clients: weakref.WeakSet[ChatgptFree] = weakref.WeakSet()
 
-    The other attributes are those of gpt4free's provider. The nonce is fetched with the first call, kept, and renewed when
-    the site says that it has expired.
+def _after_fork() -> None:
+    """Give a forked child locks and connections of its own: on a shared connection each would get the other's answers."""
+    for client in _clients:
+        client._lock = threading.Lock()
+        for adapter in getattr(client._session, "adapters", {}).values():
+            if hasattr(adapter, "__setstate__"):  # meant for unpickling, it makes new connection pools
+                adapter.__setstate__(adapter.__getstate__())
 
-    >>> with demo_site() as url, ChatgptFree(url) as bot:
-    ...     for text in bot.stream("Hello"):
-    ...         print(text, end="")
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)  # Windows has none
+
+class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
+    """One site, one guest. Keeps the page's nonce and the connections between calls; threads and forked processes can share it.
+
+    url (str): any page that shows a chat of the plugin, default `ChatgptFree.url`. It can hold `user:password@`.
+    session: a `requests.Session` or what behaves like one, to ask with; it stays the caller's to close. Default: its own.
+    options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are merged.
+    Raises ValueError if `url` is no http or https address, TypeError for an option that `stream` doesn't take.
+
+    >>> with demo_site() as url, ChatgptFree(url, timeout=30) as bot:
+    ...     print(bot.complete("Hello"))
     You asked: “Hello”. ...
     """
 
@@ -637,307 +677,440 @@ class ChatgptFree:
     models: ClassVar[list[str]] = [default_model]
     model_aliases: ClassVar[dict[str, str]] = {"gpt-4o-mini": default_model}
 
-    def __init__(self, url: str | None = None, *, session: Any = None) -> None:
+    def __init__(self, url: str | None = None, *, session: Any = None, **options: Unpack[CallOptions]) -> None:
         if url is not None:
             if not isinstance(url, str):
                 raise TypeError(f"url must be a str, not {type(url).__name__}")
-            self.url = url
-        self._owns_session = session is None
-        self._session: Any = requests.Session() if session is None else session
+            self.url = url.strip()
+            _prepared(self.url)
+        self._session: Any = _Session() if session is None else session
         if session is None:
             self._session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
-        self._chats: tuple[Chat, ...] = ()
-        self._session_id = ""  # made with the first page; one guest, one id: the site counts its quotas by it
-        self._lock = threading.Lock()  # held while the page is fetched or a nonce renewed, so that one thread does it for all
+        self._options: Options = {**options}
+        _request_options(self._options, self._session)
+        self._guest = os.urandom(16).hex()  # the site counts its quotas by it
+        self._chats: tuple[_Chat, ...] = ()
+        self._lock = threading.Lock()  # held while the page is looked up
+        self._failure: tuple[float, Options, Exception] | None = None  # of the last look: when, with which options, and what
+        _clients.add(self)
 
-    @property  # gpt4free's name, as is the next
-    def _nonce(self) -> str | None:
-        return self._chats[0].nonce if self._chats else None
+    _nonce = property(  # gpt4free's name, as is the next; a visitor has one nonce for all bots
+        lambda self: self._chats[0].nonce if self._chats else None,
+        lambda self, nonce: setattr(self, "_chats", tuple(chat._replace(nonce=nonce) for chat in self._chats)),
+    )
+    _post_id = property(lambda self: self._chats[0].post_id if self._chats else None)
 
-    @_nonce.setter
-    def _nonce(self, nonce: str | None) -> None:  # a visitor has one for all bots
-        self._chats = tuple(chat._replace(nonce=nonce or "") for chat in self._chats)
+    def __reduce__(self) -> tuple[Any, ...]:
+        if type(self._session) is not _Session:
+            raise TypeError("a ChatgptFree with a session of the caller's cannot be pickled: make it anew in the other process")
+        return partial(type(self), self.url, **self._options), ()
 
-    @property
-    def _post_id(self) -> str | None:
-        return self._chats[0].post_id if self._chats else None
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_shown(self.url)!r})"
 
     def close(self) -> None:
-        """Close the connections, unless the session is the caller's.
-
-        >>> ChatgptFree().close()
-        """
-        if self._owns_session:
+        """Close the connections, unless the session is the caller's. The next call would open new ones."""
+        if type(self._session) is _Session:
             self._session.close()
-
-    def __enter__(self) -> ChatgptFree:  # noqa: PYI034  # Self is not in Python 3.9
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    @_with_defaults
     def stream(
         self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
-        cookies: Cookies = None, **kwargs: Any,
+        cookies: Cookies = None, *, image: Image = None, web_search: bool = False, **kwargs: Unpack[RequestOptions],
     ) -> Generator[str, None, None]:  # fmt: skip
         """Return a generator of the answer's text: each piece as the site sent it, when it sent it.
 
-        messages: what `format_prompt` takes; checked at once, while requests are made from the first `next()` on.
-        model (str or int): on a site of the current protocol a bot's name, in any case, or its number; the page's first by
-            default. Classic sites decide the model themselves.
+        messages: what `format_prompt` takes. Arguments are checked at once; requests are made from the first `next()` on.
+        model (str or int): a bot of the page by name, in any case, or by number; default its first. Classic sites ignore it.
         proxy (str): the URL of a proxy for http and https. Default: what the environment says.
         timeout (float): seconds without a byte before the call fails, default 120; None waits for ever.
-        cookies (dict or jar): sent to the host of `url` and to no other.
-        kwargs: go to every request as `requests` takes them (`headers`, `verify`, `cert` …); `headers` go over the library's.
-
-        Raises TypeError and ValueError for wrong arguments, ChatgptFreeError (see its kinds) for what the site does wrong,
-        and `requests`' exceptions for a failure of the network ahead of any text.
+        cookies (dict or jar): sent to the host of `url` and to no other. Default: none.
+        image (path or bytes): a JPEG, PNG or WebP of up to 20 million bytes, for a bot that takes images. Default: none.
+        web_search (bool): let a bot that offers it search the web first. Default: False.
+        kwargs: `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
+        Raises TypeError or ValueError for wrong arguments, ChatgptFreeError if the site fails, and `requests`' exceptions if the
+        network fails before any text.
 
         >>> with demo_site() as url:
         ...     print(*ChatgptFree(url).stream("Hello"), sep="|")
         You |asked: |“Hello”. |...
         """
-        return self._generate(format_prompt(messages), model, _options(proxy, timeout, cookies, kwargs))
+        named = {"model": model, "proxy": proxy, "timeout": timeout, "cookies": cookies, "image": image, "web_search": web_search}
+        return self._generate(_Question(self, {**named, **kwargs}, format_prompt(messages)))
 
+    @_with_defaults
     def complete(
         self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
-        cookies: Cookies = None, **kwargs: Any,
+        cookies: Cookies = None, *, image: Image = None, web_search: bool = False, **kwargs: Unpack[RequestOptions],
     ) -> Reply:  # fmt: skip
-        """Wait for the whole answer and return it, as a `Reply`.
-
-        Takes and raises what `stream` does; an error's `partial` holds the text that had come by then.
+        """Wait for the whole answer and return it, as a `Reply`. Parameters and errors are those of `stream`.
+        messages (str or list), model (str or int, default the page's first bot), proxy (str, default the environment's),
+        timeout (float, seconds without a byte, default 120), cookies (dict or jar), image (path or bytes), web_search (bool),
+        and `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
 
         >>> with demo_site() as url:
         ...     ChatgptFree(url).complete("Hello")
         'You asked: “Hello”. ...
         """
-        return Reply("".join(self.stream(messages, model, proxy, timeout, cookies, **kwargs)))
+        return Reply("".join(self.stream(messages, model, proxy, timeout, cookies, image=image, web_search=web_search, **kwargs)))
 
-    def list_models(
-        self, proxy: str | None = None, timeout: Timeout = 120, cookies: Cookies = None, **kwargs: Any
-    ) -> list[str]:
+    @_with_defaults
+    def conversation(self, system: str | None = None, **options: Unpack[CallOptions]) -> Conversation:
+        """Return a new `Conversation`, in which the bot remembers what was said.
+
+        system (str): instructions that go before the first message. Default: none.
+        options: defaults for its messages, over those of the client; any keyword of `stream`. Others raise TypeError.
+
+        >>> with demo_site(lambda prompt: f"{prompt.count('User:')} questions") as url:
+        ...     chat = ChatgptFree(url).conversation(system="Be terse.")
+        ...     print(chat.complete("My name is Ann."), chat.complete("What is my name?"), sep=", ")
+        1 questions, 2 questions
+        """
+        return Conversation(self, system, {**options})
+
+    @_with_defaults
+    def list_models(self, **options: Unpack[CallOptions]) -> list[str]:
         """Return the names of the bots on the site's page in page order; on a classic page `models`.
-
-        Takes and raises what `stream` does.
+        options: `proxy` (str), `timeout` (float, in seconds, default 120), `cookies` (dict or jar) and the others of `stream`.
+        Raises what `stream` does.
 
         >>> with demo_site() as url:
         ...     ChatgptFree(url).list_models()
         ['gpt-4o-mini-2024-07-18']
         """
-        chats = self._find(_options(proxy, timeout, cookies, kwargs))
-        return [chat.name for chat in chats if chat.is_current] or list(self.models)
+        chats = self._look_up(None, _request_options({**options}, self._session))
+        return [chat.name for chat in chats if chat.action == _CURRENT] or list(self.models)
 
-    def _generate(self, prompt: str, model: Model, options: Options) -> Generator[str, None, None]:
-        """Yield the answer, and have its errors carry what had been yielded."""
+    def _generate(self, question: _Question) -> Generator[str, None, None]:
+        """Yield the answer. After some text every failure is an IncompleteReplyError with that text."""
+        __tracebackhide__ = True  # for IPython
         said = ""
         try:
-            for text in self._answer(prompt, model, options):
+            for text in self._answer(question):
+                if not text.isascii():  # half a character, as JSON can write it, would break print()
+                    text = text.encode(errors="replace").decode()
                 said += text
                 yield text
                 if len(said) > ANSWER_LIMIT:
                     raise ChatgptFreeError(f"the site's answer goes on after {ANSWER_LIMIT:,} characters")
-        except _MaybeExpired as error:
-            raise ChatgptFreeError(str(error)) from None
-        except ChatgptFreeError as error:
-            error.partial = said
-            raise
-        except requests.RequestException as error:
-            if not said:
-                raise
-            broken = IncompleteReplyError(f"the answer broke off: {error}")
+        except (ChatgptFreeError, RequestException, ValueError, KeyboardInterrupt) as error:
+            if not said or isinstance(error, KeyboardInterrupt):
+                raise error.with_traceback(None) from None
+            broken = IncompleteReplyError(f"{'' if isinstance(error, IncompleteReplyError) else 'the answer broke off: '}{error}")
             broken.partial = said
-            raise broken from error
+            raise broken from None
 
-    def _answer(self, prompt: str, model: Model, options: Options) -> Iterator[str]:
-        """Ask, and if the nonce has expired, renew it and ask once more."""
-        chat = self._pick(self._find(options), model)
+    def _answer(self, question: _Question) -> Iterator[str]:
+        """Ask; if the site fails before any text and its chat has changed since it was looked up, ask once more."""
+        chat = self._pick(self._look_up(None, question.options), question.model)
+        spoken = False
         try:
-            yield from self._ask(chat, prompt, options)
-        except _MaybeExpired as refusal:
-            try:
-                fresh = self._pick(self._renew(chat, options), model)
-            except (ChatgptFreeError, requests.RequestException):
-                raise refusal
-            # In the words of other languages a nonce's refusal can't be told from others; a changed nonce tells it.
-            if fresh.nonce == chat.nonce and not isinstance(refusal, _Expired):
+            for text in self._pieces(chat, question):
+                spoken = True
+                yield text
+        except ChatgptFreeError as error:
+            if spoken or isinstance(error, (RateLimitError, BlockedError)):
                 raise
-            yield from self._ask(fresh, prompt, options)
+            try:
+                fresh = self._pick(self._look_up(chat, question.options), question.model)
+            except (ChatgptFreeError, RequestException):
+                raise error from None
+            if fresh == chat:
+                raise
+            yield from self._pieces(fresh, question)
 
-    def _ask(self, chat: Chat, prompt: str, options: Options) -> Iterator[str]:
-        ask = _ask_current if chat.is_current else _ask_classic
-        with ask(chat, prompt, self._session_id, partial(self._send, options, chat)) as response:
-            pieces = _arrivals(response)
-            yield from _texts(pieces)
-            _give_back(response, pieces)
+    def _pieces(self, chat: _Chat, question: _Question) -> Iterator[str]:
+        """Ask a chat once, and yield the pieces of its answer."""
+        for option in question.wants.keys() - chat.offers.keys():
+            others = ", ".join(str(other) for other in self._chats if option in other.offers) or "no bot"
+            raise ValueError(f"{chat} takes no {option}; on its page, {others} does")
+        is_current = chat.action == _CURRENT
+        response = (self._ask_current if is_current else self._ask_classic)(chat, question)
+        with contextlib.closing(response):
+            body = _Body(response, question.options["timeout"])
+            texts = _texts(body)
+            first = next(texts)
+            question.known_to = self._guest + chat.bot_id if is_current else ""
+            yield first
+            yield from texts
+            body.give_back()
 
-    def _pick(self, chats: tuple[Chat, ...], model: Model) -> Chat:
-        wanted = str(model or "").strip().casefold()
+    def _ask_classic(self, chat: _Chat, question: _Question) -> Response:
+        data = {
+            "_wpnonce": chat.nonce, "post_id": chat.post_id, "url": chat.ajax_url.partition("/wp-admin/")[0],
+            "action": chat.action, "bot_id": chat.bot_id, "wpaicg_chat_client_id": self._guest[:10],
+            "message": question.prompt.replace("<", "&lt;"),  # old releases delete whatever looks like a tag
+        }  # fmt: skip
+        return self._send(question.options, chat, "post", data=data)
+
+    def _ask_current(self, chat: _Chat, question: _Question) -> Response:
+        from uuid import UUID  # not at import: that would take as long as the rest of this file
+
+        ticket = {"_ajax_nonce": chat.nonce, "bot_id": chat.bot_id}
+        fields = {option: {chat.offers[option]: value} for option, value in question.wants.items()}
+        message = question.message if question.known_to == self._guest + chat.bot_id else question.prompt
+        data = {"action": chat.action, "message": message, **ticket, **fields.get("image", {})}
+        response = self._send(question.options, chat, "post", data=data)
+        text = _Body(response, question.options["timeout"]).text()
+        cache_key = _token(_dig(next(_objects(text), {}), "data", "cache_key"))
+        if not cache_key:
+            raise _refusal(response, text)
+        session_id, conversation = (str(UUID(id, version=4)) for id in (self._guest, question.conversation))
+        params = {
+            "action": "aipkit_frontend_chat_stream", "cache_key": cache_key, "post_id": chat.post_id, "session_id": session_id,
+            "conversation_uuid": conversation, "_ts": int(time.time() * 1000), **ticket, **fields.get("web_search", {}),
+        }  # fmt: skip
+        return self._send(question.options, chat, "get", params=params)
+
+    def _pick(self, chats: tuple[_Chat, ...], model: Model) -> _Chat:
+        wanted, first = str(model or "").strip().casefold(), chats[0]
         for chat in chats:
             if wanted in (chat.name.casefold(), chat.bot_id):
                 return chat
-        first = chats[0]
-        if not (wanted and first.is_current) or self.model_aliases.get(str(model), model) == self.default_model:
+        if not wanted or first.action != _CURRENT or self.model_aliases.get(str(model), model) == self.default_model:
             return first
-        offer = ", ".join(f"{chat.name} ({chat.bot_id})" for chat in chats)
-        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {offer}")
+        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {', '.join(map(str, chats))}")
 
-    def _find(self, options: Options) -> tuple[Chat, ...]:
-        """The page's chats, fetched once."""
-        if not self._chats:
-            from uuid import uuid4  # not at import: that would take as long as the rest of this file
-
-            with self._lock:
-                if not self._chats:
-                    self._session_id = self._session_id or str(uuid4())
-                    self._chats = self._fetch(options)
-        return self._chats
-
-    def _renew(self, stale: Chat, options: Options) -> tuple[Chat, ...]:
-        """The page's chats with another nonce than `stale` has, fetched anew unless another thread has just done so."""
-        with self._lock:
-            if any(chat is stale for chat in self._chats):
-                nonce = self._fresh_nonce(stale, options) if stale.is_current else ""
-                if nonce:
-                    self._nonce = nonce
-                else:
-                    self._chats = self._fetch(options)
-            return self._chats
-
-    def _fresh_nonce(self, chat: Chat, options: Options) -> str:
-        """A new nonce in the way of the page's own script; "" from releases before 2.3.41, which have none."""
-        data = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": chat.bot_id}
+    def _look_up(self, stale: _Chat | None, options: Options) -> tuple[_Chat, ...]:
+        """The page's chats, looked up anew if `stale` is one of them. One thread looks; those that wait share its failure."""
+        began, timeout = time.monotonic(), options["timeout"]
+        seconds = sum(filter(None, timeout)) if isinstance(timeout, tuple) else timeout
+        if not self._lock.acquire(timeout=-1 if seconds is None else seconds):
+            raise _network_error(TimeoutError(), "", self.url, timeout)
         try:
-            response = self._send(options, chat, "post", data=data)
-        except ChatgptFreeError:
-            return ""
-        return _dig(_first_object(_read(response)), "data", "nonce")
+            if self._chats and not any(chat is stale for chat in self._chats):
+                return self._chats
+            if self._failure and self._failure[0] > began and self._failure[1] == options:
+                raise self._failure[2]
+            try:
+                renewed = self._with_fresh_nonce(stale, options) if stale and stale.action == _CURRENT else ()
+                self._chats = renewed or self._fetch(options)
+                return self._chats
+            except Exception as error:
+                self._failure = time.monotonic(), options, error
+                raise
+        finally:
+            self._lock.release()
 
-    def _fetch(self, options: Options) -> tuple[Chat, ...]:
-        """Read the chats off the site's page."""
-        url = self.url
+    def _with_fresh_nonce(self, stale: _Chat, options: Options) -> tuple[_Chat, ...]:
+        """The chats with a new nonce, got in the way of the page's own script; () if there is none, as before 2.3.41."""
+        data = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": stale.bot_id}
+        with contextlib.suppress(ChatgptFreeError):
+            text = _Body(self._send(options, stale, "post", data=data), options["timeout"]).text()
+            nonce = _token(_dig(next(_objects(text), {}), "data", "nonce"))
+            if nonce not in ("", stale.nonce):
+                return tuple(chat._replace(nonce=nonce) for chat in self._chats)
+        return ()
+
+    def _fetch(self, options: Options) -> tuple[_Chat, ...]:
+        """Read the chats off the site's page. Its redirects are followed by hand: what the caller gave stays at home."""
+        url = _prepared(self.url)
+        headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
         for _ in range(10):
-            response = self._request("get", url, {"Accept": "text/html,*/*;q=0.8"}, options)
-            if response.is_redirect:  # followed by hand, so that what the caller gave for this site stays here
-                response.close()
-                url = urljoin(url, response.headers["location"])
-                continue
-            page = _read(response)
-            if not response.ok:
-                raise _refusal(response, page)
-            return find_chats(page, response.url)
-        raise requests.TooManyRedirects(f"more than 10 redirects from {_without_user(self.url)}")
+            response = self._request("get", url, headers, options)
+            if not _location(response):
+                page = _Body(response, options["timeout"], 8192).text()
+                if response.status_code >= 400:
+                    raise _refusal(response, page)
+                return _find_chats(page, url)
+            response.close()
+            try:
+                url = _prepared(urljoin(url, _location(response)))
+            except ValueError:
+                raise ChatgptFreeError(f"{url} redirects to {_shown(_location(response))!r}, which is no address") from None
+        raise requests.TooManyRedirects(f"more than 10 redirects from {_shown(self.url)}")
 
-    def _send(self, options: Options, chat: Chat, method: str, **request: Any) -> requests.Response:
+    def _send(self, options: Options, chat: _Chat, method: str, **request: Any) -> Response:
         """Make a request of a chat; raise what its status tells."""
-        headers = {
-            "Accept": "text/event-stream, application/json, */*;q=0.8",
-            "Accept-Encoding": "identity",  # compression would hold text back
-            "Origin": urljoin(chat.page_url, "/")[:-1],
-            "Referer": chat.page_url,
-        }
-        response = self._request(method, chat.ajax_url, headers, options, **request)
+        headers = {"Accept": "text/event-stream, application/json, */*;q=0.8", "Referer": chat.page_url}
+        headers["Accept-Encoding"] = "identity"  # compression would hold text back
+        if chat.action != _CURRENT:  # which refuses an Origin in release 2.3.31, and needs it in none
+            headers["Origin"] = urljoin(chat.page_url, "/")[:-1]
+        response = self._request(method, chat.ajax_url, headers, {**options, **request})
         if response.status_code != 200:
-            raise _refusal(response, _read(response), suspect=True)
+            raise _refusal(response, _Body(response, options["timeout"]).text())
         return response
 
-    def _request(
-        self, method: str, url: str, headers: dict[str, str], options: Options, **request: Any
-    ) -> requests.Response:
-        """Make a request, with what the caller gave for the site on the site's own host only, and without redirects."""
-        options = dict(options)
-        given = options.pop("headers", None) or {}
+    def _request(self, method: str, url: str, headers: dict[str, str], options: Options) -> Response:
+        """Make a request, without redirects. The caller's headers, cookies and passwords go to no other host."""
         merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict(headers)
-        here, home = _origin(url), _origin(self.url)
-        if here == home or (home, here) == (("http", home[1], 80), ("https", home[1], 443)):
-            merged.update(given)
+        private = {name: options.get(name) for name in ("auth", "cert", "cookies", "headers")}
+        options = {name: value for name, value in options.items() if name not in private}
+        if not _follow.should_strip_auth(_prepared(self.url), url):  # both as `requests` connects to them
+            merged.update(private.pop("headers") or {})
+            user = get_auth_from_url(self.url)
+            options.update(private, auth=private["auth"] or (user if any(user) else None))
         else:
-            for private in ("cookies", "auth", "cert"):
-                options.pop(private, None)
-        send = getattr(self._session, method)
-        response: requests.Response = send(url, headers=merged, stream=True, allow_redirects=False, **request, **options)
-        return response
+            merged.update(Authorization=None, Cookie=None)  # the session's own
+            if getattr(self._session, "auth", None):
+                options["auth"] = lambda request: request
+        try:
+            if url.startswith("http://127.0.0.1:"):  # such as the demo site, which needs no proxy of the environment's
+                options.setdefault("proxies", {"http://127.0.0.1": ""})
+            send = getattr(self._session, method)
+            response: Response = send(url, headers=dict(merged), stream=True, allow_redirects=False, **options)
+            source = _source(response)
+            while source and 100 <= response.status_code < 200:  # http.client passes over 100, but not over 103 Early Hints
+                source.headers = None  # type: ignore[assignment]
+                source.begin()
+                response.status_code, response.reason = source.status, source.reason
+                response.headers = CaseInsensitiveDict(source.headers.items())
+            response.headers = CaseInsensitiveDict(response.headers)  # other libraries' can be plain dicts
+            return response
+        except _NETWORK_ERRORS as error:
+            if isinstance(error, ValueError) or type(error) is OSError:  # wrong arguments
+                raise
+            raise _network_error(error, "no answer from", url, options["timeout"]) from None
 
+class Conversation:
+    """A conversation with a bot, made by `conversation()`; one thread at a time can use it.
 
-def _options(proxy: str | None, timeout: Timeout, cookies: Cookies, kwargs: Options) -> Options:
-    """What goes to every request of a call, as `requests` takes it."""
-    proxies = {} if proxy is None else {"proxies": {"http": proxy, "https": proxy}}
-    return {**kwargs, **proxies, "timeout": timeout, "cookies": cookies}
+    `messages` is the list of what was said: mappings with "role" and "content". It can be saved as JSON, and put back into
+    a new conversation. A message that failed before any text is not in it; what had come of a broken answer is. A site of
+    the current protocol remembers what was said; to a classic one all of it is sent with each message.
+    """
 
+    def __init__(self, bot: ChatgptFree, system: str | None, options: Options) -> None:
+        _request_options(options, bot._session)
+        self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
+        _ = format_prompt(self.messages) if system else ""  # names a wrong type
+        self._bot, self._options, self._id, self._known_to = bot, options, os.urandom(16).hex(), ""
 
-def _ask_classic(chat: Chat, prompt: str, session_id: str, send: Send) -> requests.Response:
-    return send(
-        "post",
-        data={
-            "_wpnonce": chat.nonce,
-            "post_id": chat.post_id,
-            "url": chat.ajax_url.partition("/wp-admin/")[0],
-            "action": chat.action,
-            # the server deletes whatever looks like a tag; the page's own script escapes for that reason
-            "message": html.escape(prompt) if "<" in prompt else prompt,
-            "bot_id": chat.bot_id,
-        },
-    )
+    @_with_defaults
+    def stream(self, message: str, **options: Unpack[CallOptions]) -> Generator[str, None, None]:
+        """Return a generator of the answer's text. Options and errors are those of `ChatgptFree.stream`."""
+        asked = {"role": "user", "content": format_prompt([{"role": "user", "content": message}])}
+        prompt = format_prompt([*self.messages, asked])
+        question = _Question(self._bot, {**options}, prompt, asked["content"], self._id)
+        question.known_to = self._known_to
+        return self._heard(question, self._bot._generate(question))
 
+    @_with_defaults
+    def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
+        """Wait for the whole answer and return it, as a `Reply`. Options and errors are those of `ChatgptFree.stream`."""
+        return Reply("".join(self.stream(message, **options)))
 
-def _ask_current(chat: Chat, prompt: str, session_id: str, send: Send) -> requests.Response:
-    from uuid import uuid4
-
-    ticket = {"_ajax_nonce": chat.nonce, "bot_id": chat.bot_id}
-    response = send("post", data={"action": chat.action, "message": prompt, **ticket})
-    text = _read(response)
-    cache_key = _dig(_first_object(text), "data", "cache_key")
-    if not cache_key:
-        raise _refusal(response, text)
-    return send(
-        "get",
-        params={
-            "action": "aipkit_frontend_chat_stream",
-            "cache_key": cache_key,
-            "session_id": session_id,
-            "conversation_uuid": str(uuid4()),
-            "post_id": chat.post_id,
-            "_ts": int(time.time() * 1000),
-            **ticket,
-        },
-    )
-
-
-def _give_back(response: requests.Response, pieces: Iterator[bytes]) -> None:
-    """Read a finished response to its end, if that comes soon: then its connection serves the next call."""
-    sock = getattr(getattr(response.raw, "connection", None), "sock", None)
-    if sock is None:  # the server closes this one
-        return
-    patience = sock.gettimeout()
-    sock.settimeout(LINGER)
-    until = time.monotonic() + LINGER
-    try:
-        for _ in pieces:
-            if time.monotonic() > until:
-                return
-    except _NETWORK_ERRORS:
-        return
-    sock.settimeout(patience)
-    response.raw._fp.close()  # ahead of the next line, as another thread can take the connection at once
-    response.raw.release_conn()
-
+    def _heard(self, question: _Question, texts: Generator[str, None, None]) -> Generator[str, None, None]:
+        __tracebackhide__ = True
+        reply = {"role": "assistant", "content": ""}
+        for text in texts:
+            if not reply["content"]:
+                self._known_to = question.known_to
+                self.messages += [{"role": "user", "content": question.message}, reply]
+            reply["content"] += text
+            yield text
 
 _shared = ChatgptFree()
-stream = _shared.stream
-complete = _shared.complete
+stream, complete, conversation = _shared.stream, _shared.complete, _shared.conversation
+
+# --------------------------------------------------------------------------------------------------- showing
+
+_BREAK = "\u200b"  # a zero-width space: what it breaks up looks as before
+_FENCED = re.compile(  # in a list or a quotation too, to the closing fence or the end
+    r"(?ms)^([ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([\w+#.-]*)[^\n]*"
+    r"((?:\n.*?)??)(?:\n[ \t>]*\2[`~]*[ \t]*$|\Z)"
+)
+_MATH = re.compile(r"(`{1,4})[^`]+\1(?!`)|(?<!\\)\\(?:\((.{1,2000}?)\\\)|\[(.{1,2000}?)\\\])", re.DOTALL)  # or inline code
+_LAB_MATH = re.compile(r"[$@]|\\(?:begin|end)\{|\\\\[][()]")  # what JupyterLab takes for formulas, of the last two in code too
+
+def _safe_markdown(text: str) -> str:
+    """`text` as Markdown that brings no HTML into a notebook, which would run it; formulas as a notebook knows them.
+    A "<" that could begin a tag gets an invisible character behind it, except in fenced code, whose fences are written anew so
+    that nobody sees them end elsewhere. Inline code is no protection: JupyterLab takes ``[x](`) <img …> ` `` for a tag.
+    """
+    text = re.sub("\r\n?|[\u2028\u2029]", "\n", text)
+    safe, end = "", 0
+    for block in _FENCED.finditer(text):
+        prefix, mark, language, code = block.groups()
+        code = re.sub(rf"^[ \t>]{{0,{len(prefix)}}}", "", code, flags=re.MULTILINE)
+        fence = mark[0] * max(len(mark), 1 + max(map(len, re.findall(mark[0] + "+", code)), default=0))
+        safe += _safe_prose(text[end : block.start()] + prefix.rstrip())
+        safe = safe.rstrip("\n") + "\n\n" if safe else ""
+        risky = _LAB_MATH.search(re.sub("[$@]", "", code))
+        safe += f"{fence}{language}{code.replace('<', '<' + _BREAK) if risky else code}\n{fence}"
+        end = block.end()
+    return safe + _safe_prose(text[end:])
+
+def _safe_prose(markdown: str) -> str:
+    def formula(found: re.Match[str]) -> str:
+        return found[0] if found[1] else f"${found[2].strip()}$" if found[2] else f"$${found[3]}$$"
+
+    markdown = re.sub(r"(?:`{3,}|~{3,})[^\n]*", lambda fence: re.sub(r'["$@\\]', "", fence[0]), _MATH.sub(formula, markdown))
+    breaks = r"\](?=:|\(\s*<?(?!https?://|mailto:|#))"  # a link can hold javascript:
+    if _LAB_MATH.search(markdown):  # JupyterLab puts formulas back into the HTML, and a quote in one would end an address
+        breaks = r"\](?=[:(])|:(?=//)|www(?=\.)"
+    return re.sub(rf"{breaks}|<(?=[A-Za-z/!?])", rf"\g<0>{_BREAK}", markdown)
+
+class _Shown(Reply):
+    """A reply that `show` has shown. As the last value of the same cell, it is not shown once more."""
+    cell: int
+
+    def _ipython_display_(self) -> None:
+        ipython: Any = sys.modules["IPython"]
+        if ipython.get_ipython().execution_count != self.cell:
+            ipython.display.display(Reply(self))
+
+def show(texts: Iterable[str]) -> Reply:
+    """Show an answer while it comes, and return it as a `Reply`: in a notebook Markdown that grows, elsewhere printed text.
+
+    texts (iterable of str): what `stream` returns. What had come stays when it raises, or when the kernel is interrupted.
+
+    >>> with demo_site() as url:
+    ...     reply = show(ChatgptFree(url).stream("Hello"))
+    You asked: “Hello”. ...
+    """
+    __tracebackhide__ = True  # for IPython
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if not hasattr(shell, "kernel"):  # of a notebook
+        return _print(texts)
+    handle = ipython.display.display(Reply("…"), display_id=True)
+    heard, drawn = "", time.monotonic()
+    try:
+        for text in texts:
+            heard += text
+            if time.monotonic() - drawn >= 0.1:
+                handle.update(Reply(heard))
+                drawn = time.monotonic()
+    finally:
+        handle.update(Reply(heard))
+    reply = _Shown(heard)
+    reply.cell = shell.execution_count
+    return reply
+
+def _print(texts: Iterable[str]) -> Reply:
+    """Print an answer as it comes. A terminal gets a notice until the first piece, and no control characters: they steer it."""
+    __tracebackhide__ = True
+    notice = heard = ""
+    control = r"[^\n\t -~\xa0-\U0010ffff]" if sys.stdout is not None and sys.stdout.isatty() else r"(?!)"
+    if sys.stderr is not None and sys.stderr.isatty():
+        notice = "waiting for the answer ..."[: (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1]
+    try:
+        print(end=notice, file=sys.stderr, flush=True)
+        for text in texts:
+            print(end="" if heard or not notice else f"\r{' ' * len(notice)}\r", file=sys.stderr, flush=True)
+            heard += text
+            print(end=re.sub(control, "", text), flush=True)
+    finally:
+        print(end="" if heard or not notice else f"\r{' ' * len(notice)}\r", file=sys.stderr, flush=True)
+        print(end="\n" if heard else "", flush=True)
+    return Reply(heard)
 
 # -------------------------------------------------------------------------------- the demo site, the command line
 
+def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.AbstractContextManager[str]:
+    """Return a context manager that runs a stand-in site of the classic protocol on the loopback, and gives its URL.
 
-@contextlib.contextmanager
-def demo_site() -> Iterator[str]:
-    """Run a stand-in site on the loopback and yield its URL.
+    answer: a function from the prompt (str) to the text that the site sends, a word at a time; default a short one that
+        quotes the prompt. If it raises RateLimitError (with `retry_after`), BlockedError, IncompleteReplyError (with
+        `partial`, after which the connection ends) or another ChatgptFreeError, the site fails in that way.
 
-    It speaks the classic protocol, checks the nonce, and streams back a short answer that quotes the prompt, a word at a
-    time. For `--demo`, and to test scripts without a network.
-
-    >>> with demo_site() as url:
+    >>> with demo_site(str.upper) as url:
     ...     ChatgptFree(url).complete("Hello")
-    'You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.'
+    'HELLO'
     """
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from urllib.parse import parse_qs
@@ -945,91 +1118,113 @@ def demo_site() -> Iterator[str]:
     nonce = os.urandom(5).hex()
     page = f'<div class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"></div>'
 
-    class Site(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.reply(200, "text/html; charset=UTF-8", [page])
+    def events(text: str, *more: str) -> list[str]:
+        words = re.findall(r"\s*\S+\s*|\s+", text)
+        chunks = [json.dumps({"id": "chatcmpl-demo", "choices": [{"delta": {"content": word}}]}) for word in words]
+        return [f"data: {data}\n\n" for data in (*chunks, *more)]
 
+    def respond(form: Mapping[str, list[str]]) -> tuple[int, dict[str, str], list[str]]:
+        if not form:
+            return 200, {}, [page]
+        if form["_wpnonce"] != [nonce]:
+            return 403, {}, ["The link you followed has expired."]
+        try:
+            prompt = form["message"][0].replace("&lt;", "<")
+            quote = f"You asked: “{prompt}”. This is the demo site: it has no better answer, but streams it a word at a time."
+            text = answer(prompt) if answer else quote
+            return 200, {"Content-Type": "text/event-stream"}, events(text, "[DONE]")
+        except RateLimitError as error:
+            wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+            return 429, wait, [html.escape(str(error))]
+        except BlockedError as error:
+            return 403, {"cf-mitigated": "challenge"}, [html.escape(str(error))]
+        except ChatgptFreeError as error:
+            end = [] if isinstance(error, IncompleteReplyError) else [json.dumps({"error": {"message": str(error)}})]
+            return 200, {"Content-Type": "text/event-stream"}, events(error.partial, *end)
+
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode(), keep_blank_values=True)
-            if form["_wpnonce"] != [nonce]:
-                return self.reply(403, "text/html; charset=UTF-8", ["The link you followed has expired."])
-            prompt = form["message"][0]
-            if "&lt;" in prompt:
-                prompt = html.unescape(prompt)
-            return self.reply(200, "text/event-stream;charset=UTF-8", events(prompt))
-
-        def reply(self, status: int, kind: str, pieces: Iterable[str]) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(), keep_blank_values=True)
+            status, headers, pieces = respond(form)
             with contextlib.suppress(OSError):  # a client may leave
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
+                for name, value in {"Content-Type": "text/html; charset=UTF-8", **headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 for piece in pieces:
+                    time.sleep(0.025 if len(pieces) > 1 else 0)
                     self.wfile.write(piece.encode())
+
+        do_GET = do_POST
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    def events(prompt: str) -> Iterator[str]:
-        tail = "This is the demo site: it has no better answer, but streams it a word at a time."
-        for word in re.findall(r"\s*\S+\s*", f"You asked: “{prompt}”. {tail}"):
-            time.sleep(0.025)
-            yield "data: " + json.dumps({"id": "chatcmpl-demo", "choices": [{"delta": {"content": word}}]}) + "\n\n"
-        yield "data: [DONE]\n\n"
+    class Site(ThreadingHTTPServer):
+        def __enter__(self) -> str:  # type: ignore[override]
+            threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+            return f"http://127.0.0.1:{self.server_address[1]}"
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+        def __exit__(self, *exc_info: object) -> None:
+            self.shutdown()
+            self.server_close()
 
+    return Site(("127.0.0.1", 0), Handler)
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status. argv (list of str): the arguments, default the process's own.
-
+    """Run the command line and return its exit status; end the process by it if `argv` (list of str) is not given.
     >>> main(["--demo", "Hello"])
     You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.
     0
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    for output in (sys.stdout, sys.stderr):
-        if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="replace")  # what a terminal can't show is no reason to fail
-    options: Options = {"proxy": arguments.proxy, "timeout": arguments.timeout, "cookies": dict(arguments.cookie)}
-    history = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed; print() would take the other one in its place
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")  # what a terminal can't show is no reason to fail
+    status = 0
     try:
-        with contextlib.ExitStack() as stack:
-            url = stack.enter_context(demo_site()) if arguments.demo else arguments.url
-            bot = stack.enter_context(ChatgptFree(url))
-            bot._session.trust_env = not arguments.demo  # which is here, whatever proxy the environment names
-
-            def ask(messages: Messages) -> Iterator[str]:
-                return bot.stream(messages, arguments.model, **options)
-
-            if arguments.models:
-                print(*bot.list_models(**options), sep="\n", flush=True)
-            elif not arguments.prompt and sys.stdin.isatty():
-                _converse(ask, history)
-            else:
-                prompt = " ".join(arguments.prompt)
-                if arguments.prompt in ([], ["-"]):
-                    prompt = sys.stdin.read().rstrip() or ("Hello" if arguments.demo else "")
-                if not prompt.strip():
-                    parser.error("the prompt is empty")
-                _print_answer(ask(history + [{"role": "user", "content": prompt}]), [])
-    except BrokenPipeError:  # whoever read has seen enough
+        status = _run(argv)
+    except BrokenPipeError:  # the reader of our output closed it
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain
     except KeyboardInterrupt:
-        return 130
+        status = 130
     except (ChatgptFreeError, OSError, ValueError) as error:
         _complain(error)
-        return 2 if isinstance(error, ValueError) else 1
+        status = 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
+    if argv is None and status:  # an application made by zipapp drops what this returns
+        sys.exit(status)
+    return status
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.debug:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    options: Any = {name: getattr(arguments, name) for name in ("model", "proxy", "timeout", "image", "web_search")}
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(demo_site()) if arguments.demo else arguments.url
+        bot = stack.enter_context(ChatgptFree(url, cookies=dict(arguments.cookie), headers=dict(arguments.header), **options))
+        if arguments.models:
+            print(*bot.list_models(), sep="\n", flush=True)
+            return 0
+        chat, typed = bot.conversation(arguments.system), " ".join(arguments.prompt)
+        piped = None
+        with contextlib.suppress(AttributeError, OSError):  # standard input is closed, or replaced
+            kind = os.fstat(sys.stdin.fileno()).st_mode
+            if typed == "-" or stat.S_ISFIFO(kind) or stat.S_ISREG(kind):
+                piped = sys.stdin.buffer.read().decode("utf-8-sig")
+        if piped is None and not typed and sys.stdin is not None and sys.stdin.isatty():
+            return _converse(chat)
+        prompt = "\n\n".join(filter(str.strip, [typed if typed != "-" else "", (piped or "").rstrip()]))
+        if not prompt and not arguments.demo:
+            parser.error("the prompt is empty")
+        _print(chat.stream(prompt or "Hello"))
     return 0
 
-
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Any:
     import argparse
 
     def seconds(text: str) -> float:
@@ -1037,87 +1232,68 @@ def _parser() -> argparse.ArgumentParser:
             raise ValueError
         return float(text)
 
-    def cookie(text: str) -> tuple[str, str]:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise ValueError
-        return name, value
+    def cookie(text: str) -> Any:
+        (pair,) = re.findall(r"(?s)^([^=]+)=(.*)$", text)  # ValueError if it is none
+        return pair
+
+    def header(text: str) -> Any:
+        (pair,) = re.findall(r"(?s)^([^:]+):\s*(.*)$", text)
+        return pair
 
     parser = argparse.ArgumentParser(
         prog="chatgptfree",
         description="Ask chatgptfree.ai, or any WordPress site with the same chat plugin,\nand print the answer as it comes.",
         epilog="""examples:
   chatgptfree "What is the capital of France?"
-  git diff | chatgptfree --system "Review this change." -
+  git diff | chatgptfree "Review this change:"
   chatgptfree --url https://my-own-site.example/help/      (a conversation)""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("prompt", nargs="*", metavar="PROMPT", help="what to ask; read from standard input if it is - or missing there;"
-        " at a terminal, without one, a conversation begins, which ends with exit or end of file")  # fmt: skip
-    add("--url", default=ChatgptFree.url, metavar="U", help="a page that shows the chat (default: %(default)s)")
+    add, site = parser.add_argument, os.environ.get("CHATGPTFREE_URL") or ChatgptFree.url
+    add("prompt", nargs="*", metavar="PROMPT", help="what to ask; the text of a pipe or a file on standard input goes with it."
+        " At a terminal, without a prompt, a conversation begins")  # fmt: skip
+    add("--url", default=site, metavar="U", help=f"a page that shows the chat (default: $CHATGPTFREE_URL, or {ChatgptFree.url})")
     add("--model", metavar="M", help="a bot of the page, by name or number (default: its first)")
     add("--models", action="store_true", help="print the names of the page's bots, and no more")
-    add("--system", metavar="TEXT", help="instructions ahead of the prompt")
+    add("--system", metavar="TEXT", help="instructions that go before the prompt")
+    add("--image", metavar="FILE", help="a JPEG, PNG or WebP to send with the prompt")
+    add("--search", action="store_true", dest="web_search", help="let the bot search the web first")
     add("--proxy", metavar="P", help="URL of a proxy for http and https")
     add("--timeout", type=seconds, default=120.0, metavar="S", help="seconds without a byte to wait (default: 120)")
     add("--cookie", type=cookie, action="append", default=[], metavar="NAME=VALUE", help="a cookie for the site; repeatable")
+    add("--header", type=header, action="append", default=[], metavar="NAME:VALUE", help="a header for the site; repeatable")
     add("--demo", action="store_true", help="ask a stand-in site on this machine, without a network")
+    add("--debug", action="store_true", help="show the requests on standard error, for bug reports")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
-
-def _print_answer(texts: Iterable[str], heard: list[str]) -> None:
-    """Print the pieces of an answer as they come, and collect them in `heard`."""
-    to_terminal = sys.stdout.isatty()
-    notice = "waiting for the answer ..." if sys.stderr.isatty() else ""
-    print(notice, end="", file=sys.stderr, flush=True)
-    try:
-        for text in texts:
-            _wipe(notice)
-            notice = ""
-            heard.append(text)
-            # a site must not steer the terminal
-            print(re.sub(r"[^\n\t -~\xa0-\U0010ffff]", "", text) if to_terminal else text, end="", flush=True)
-    finally:
-        _wipe(notice)
-        if heard:
-            print(flush=True)
-
-
-def _wipe(notice: str) -> None:
-    print("\r" + " " * len(notice) + "\r" if notice else "", end="", file=sys.stderr, flush=True)
-
-
-def _converse(ask: Callable[[Messages], Iterable[str]], history: list[dict[str, str]]) -> None:
-    """Read questions and print answers, until end of file or `exit`."""
+def _converse(chat: Conversation) -> int:
+    """Read questions and print answers, until end of file, `exit` or `quit`."""
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  # gives input() line editing
+        import readline  # gives input() line editing
+
+        readline.parse_and_bind("set enable-bracketed-paste on")  # several pasted lines are one question
+    print("Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.", file=sys.stderr, flush=True)
     while True:
         try:
-            question = input("> ").strip()
-        except EOFError:
-            print()
-            return
-        if question == "exit":
-            return
-        if not question:
-            continue
-        heard: list[str] = []
-        asked = {"role": "user", "content": question}
+            question = input("> ").rstrip()
+        except (EOFError, KeyboardInterrupt) as end:
+            print(flush=True)
+            return 130 if isinstance(end, KeyboardInterrupt) else 0
+        if question.strip() in ("exit", "quit"):
+            return 0
         try:
-            _print_answer(ask([*history, asked]), heard)
-        except (ChatgptFreeError, requests.RequestException) as error:
+            if question:
+                _print(chat.stream(question))
+        except (ChatgptFreeError, RequestException) as error:
             _complain(error)
-        except KeyboardInterrupt:  # enough of this answer; what was heard of it counts
+        except KeyboardInterrupt:  # enough of this answer
             pass
-        if heard:
-            history += [asked, {"role": "assistant", "content": "".join(heard)}]
-
 
 def _complain(error: Exception) -> None:
-    print("chatgptfree:", _one_line(str(error)) or type(error).__name__, file=sys.stderr)
-
+    words = f"standard input is not UTF-8 text: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
+    words = _one_line(words.replace(_ADVICE, "--cookie cf_clearance=… --header 'User-Agent: …'"))
+    print("chatgptfree:", words or type(error).__name__, file=sys.stderr)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""What chatgptfree does, by its rooms: prompt, page, wire, ChatgptFree, the demo site and the command line.
+"""Tests of chatgptfree, in the order of its sections: prompt, page, wire, ChatgptFree, the demo site, the command line.
 
-Shapes of the wire are tested with `responses` or on plain bytes; real sockets on 127.0.0.1 where time, framing or
-connections matter. Nothing sleeps: where time matters, a server waits for what its client has got.
+What sites send is tested on plain bytes or with `responses`; with real sockets on 127.0.0.1 where time, framing or
+connections matter. No test sleeps: where time matters, a server waits until its client has got the last piece.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import email.utils
 import gc
 import gzip
 import html
+import http.client
 import io
-import itertools
 import json
 import os
 import pathlib
@@ -48,7 +48,6 @@ from chatgptfree import (
     RateLimitError,
     Reply,
     demo_site,
-    find_chats,
     format_prompt,
     main,
 )
@@ -60,7 +59,7 @@ MODULE = str(HERE / "chatgptfree.py")
 SITE = "https://site.example"
 AJAX = SITE + "/wp-admin/admin-ajax.php"
 
-# ------------------------------------------------------------------------------- what sites send, as PROTOCOL has it
+# ------------------------------------------------------------------------------- what sites send
 
 
 def classic_box(nonce="c10d44dafd", post_id="6", css_class="wpaicg-chat-shortcode", bot_id="0"):
@@ -115,14 +114,71 @@ CURRENT_DONE = 'event: openai_response_id\ndata: {"id":"resp_1"}\n\nevent: done\
 CURRENT_ANSWER = CURRENT_HEAD + data({"delta": "Hel"}) + data({"delta": "lo, wörld 🌍"}) + CURRENT_DONE
 
 
+class Answer:
+    """A response that gives the bytes of an answer in these pieces, and fails where one of them is an exception."""
+
+    status_code, reason, headers = 200, "OK", {}
+
+    def __init__(self, *pieces, url=AJAX):
+        self.pieces, self.url = pieces, url
+
+    def iter_content(self, size):
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece.encode() if isinstance(piece, str) else piece
+
+    def close(self):
+        pass
+
+
+def reader(*pieces):
+    """The generator of an answer's pieces of text."""
+    return chatgptfree._texts(chatgptfree._Body(Answer(*pieces), 7))
+
+
+def heard(texts):
+    """All pieces of text that come, and the error that ends them, or None."""
+    pieces = []
+    try:
+        pieces.extend(texts)
+    except (ChatgptFreeError, requests.RequestException) as error:
+        return pieces, error
+    return pieces, None
+
+
 def read(*pieces):
     """What the reader makes of an answer's pieces: the pieces of text, and the error or None."""
-    texts = []
-    try:
-        texts.extend(chatgptfree._texts(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
-    except (ChatgptFreeError, requests.RequestException) as error:
-        return texts, error
-    return texts, None
+    return heard(reader(*pieces))
+
+
+class Stub:
+    """A session with a site that always sends the same page and the same answer."""
+
+    def __init__(self, page, *answer):
+        self.page, self.answer = page, answer
+
+    def get(self, url, params=None, **_):
+        return Answer(*self.answer) if params else Answer(self.page, url=url)
+
+    def post(self, url, data, **_):
+        return Answer(json.dumps({"data": {"cache_key": "k"}})) if data["action"].startswith("aipkit") else Answer(*self.answer)
+
+
+def ask(page, *answer):
+    """What a client says of such a site: the pieces of text, and the error or None."""
+    return heard(ChatgptFree(SITE, session=Stub(page, *answer)).stream("Hi"))
+
+
+def best_time(work):
+    """The CPU time that `work` takes, measured three times."""
+
+    def once():
+        before = time.process_time()
+        work()
+        return time.process_time() - before
+
+    return min(once() for _ in range(3))
 
 
 # ------------------------------------------------------------------------------------------------------------ prompt
@@ -133,7 +189,10 @@ def read(*pieces):
     [
         ("Hi", "Hi"),
         ([{"role": "user", "content": " as it\nis "}], " as it\nis "),
-        ([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}], "System: Be terse.\nUser: Hi\nAssistant:"),
+        (
+            [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}],
+            "System: Be terse.\nUser: Hi\nAssistant:",
+        ),
         (
             [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"}],
             "User: 1\nAssistant: 2\nUser: 3\nAssistant:",
@@ -158,12 +217,12 @@ def test_messages_become_one_prompt(messages, prompt):
         ([{"role": "user", "content": "Hi"}, {"role": "user"}], ValueError, r"messages\[1\] has no 'content'"),
         ([{"role": "user", "content": None}], TypeError, r"messages\[0\]\['content'\] must be a str, not NoneType"),
         ([{"role": 7, "content": "Hi"}], TypeError, r"messages\[0\]\['role'\] must be a str, not int"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], ValueError, r"\['content'\]\[0\] .* 'image_url'"),
-        ([{"role": "user", "content": ["Hi"]}], TypeError, r"\['content'\]\[0\] must be a mapping, not str"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], ValueError, r"'content'\]\[0\] must be a text .*'image_url'"),
+        ([{"role": "user", "content": ["Hi"]}], ValueError, r"\['content'\]\[0\] must be a text part .* not 'Hi'"),
         ("\ud800", ValueError, "cannot be sent as UTF-8"),
     ],
 )
-def test_bad_messages_are_refused_by_name_ahead_of_any_request(messages, kind, words):
+def test_a_bad_message_is_named_in_an_error_before_any_request(messages, kind, words):
     with pytest.raises(kind, match=words):
         ChatgptFree("http://127.0.0.1:9/").stream(messages)
 
@@ -171,7 +230,9 @@ def test_bad_messages_are_refused_by_name_ahead_of_any_request(messages, kind, w
 # -------------------------------------------------------------------------------------------------------------- page
 
 COMMENT = f"<!-- old copy: {classic_box(nonce='old', post_id='1')} -->"
-LIKE_BUTTON = '<article data-post-id="77"><a class="like" data-nonce="decoy" data-post-id="78" data-config=\'{"a":1}\'>+1</a></article>'
+LIKE_BUTTON = (
+    '<article data-post-id="77"><a class="like" data-nonce="decoy" data-post-id="78" data-config=\'{"a":1}\'>+1</a></article>'
+)
 WIDGET = classic_box("widget", "9", "wpaicg-chatbox")
 MINIFIED = "<div data-post-id=6 data-nonce=c10d44dafd class=wpaicg-chat-shortcode data-bot-id=0 title=don't></div>"
 
@@ -200,14 +261,15 @@ MINIFIED = "<div data-post-id=6 data-nonce=c10d44dafd class=wpaicg-chat-shortcod
     ],
 )
 def test_the_classic_chat_is_found(page):
-    (chat,) = find_chats(f"<html><body>{page}</body></html>", SITE + "/help/")
+    (chat,) = chatgptfree._find_chats(f"<html><body>{page}</body></html>", SITE + "/help/")
     assert (chat.nonce, chat.post_id, chat.bot_id) == ("c10d44dafd", "6", "0")
     assert (chat.action, chat.ajax_url) == ("wpaicg_chat_shortcode_message", AJAX)
 
 
 @pytest.mark.parametrize("post_id", ["8", "<8", "&lt;8"])
 def test_a_widget_alone_is_the_chat_whose_post_id_some_releases_misprint(post_id):
-    (chat,) = find_chats(LIKE_BUTTON + classic_box(post_id=post_id, css_class="wpaicg-chatbox", bot_id="10420"), SITE)
+    page = LIKE_BUTTON + classic_box(post_id=post_id, css_class="wpaicg-chatbox", bot_id="10420")
+    (chat,) = chatgptfree._find_chats(page, SITE)
     assert (chat.action, chat.post_id, chat.bot_id) == ("wpaicg_chatbox_message", "8", "10420")
 
 
@@ -224,7 +286,7 @@ def test_a_widget_alone_is_the_chat_whose_post_id_some_releases_misprint(post_id
 )
 def test_a_page_without_a_chat_says_what_is_missing_and_where(page, missing):
     with pytest.raises(ChatNotFoundError, match=f"^{missing} https://site.example/help/$"):
-        find_chats(page, "https://me:secret@site.example/help/#top")
+        chatgptfree._find_chats(page, SITE + "/help/")
 
 
 def params(ajax_url):
@@ -250,14 +312,14 @@ def params(ajax_url):
     ],
 )
 def test_the_ajax_address_is_the_pages_but_never_on_another_host(box, told, used):
-    assert find_chats(box(told), SITE + "/help/")[0].ajax_url == used
+    assert chatgptfree._find_chats(box(told), SITE + "/help/")[0].ajax_url == used
 
 
 def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
     popup = current_box(3, name="Popup").replace("aipkit_chat_container", "aipkit_popup_wrapper")
     decoys = "<i data-config></i><i data-config='{}'></i><i data-config='{&quot;botId&quot;:1'></i><i data-config='[1]'></i>"
     page = classic_box() + decoys + f"<!-- {current_box(9)} -->" + current_box(2, name="DeepSeek") + popup + current_box(2)
-    chats = find_chats(page, SITE)
+    chats = chatgptfree._find_chats(page, SITE)
     assert [(chat.bot_id, chat.name, chat.post_id) for chat in chats] == [("2", "DeepSeek", "261"), ("3", "Popup", "261")]
 
 
@@ -266,36 +328,22 @@ def nested(depth):
 
 
 @pytest.mark.parametrize(
-    "page",
-    [
-        "<p>filler</p>" * 150_000,
-        '<div class="a b" id="x" style="color:red">text</div>' * 40_000,
-        "<script>" + "if (a<b) {};" * 160_000 + "</script>",
-        "<!-- comment -->" * 120_000,
-    ],
-)
-def test_a_page_of_2_mb_is_scraped_in_less_than_100_ms(page):
-    before = time.process_time()
-    find_chats(page + classic_box(), SITE)
-    assert time.process_time() - before < 0.1
-
-
-@pytest.mark.parametrize(
-    "piece", ["<div ", "<div", "<", "<!--", "<script ", '<a b="', "<a b='\"", "=a", "<a =", "<div class=wpaicg-chat ", nested(1), '<i data-config="{']
-)
-def test_scraping_takes_linear_time_whatever_is_not_closed(piece):
-    def cost(size):
-        before = time.process_time()
+    "piece",
+    ["<p>filler</p>", '<div class="a b" id="x" style="color:red">text</div>', "<!-- comment -->", "<script>if (a<b) {};</script>",
+     "<div ", "<div", "<", "<!--", "<script ", '<a b="', "<a b='\"", "=a", "<a =", "<div class=wpaicg-chat ", nested(1),
+     '<i data-config="{'],
+)  # fmt: skip
+def test_scraping_takes_no_more_than_linear_time(piece):
+    def scrape(size):
         with contextlib.suppress(ChatNotFoundError):
-            find_chats("<a " + piece * (size // len(piece)), SITE)
-        return time.process_time() - before
+            chatgptfree._find_chats("<a " + piece * (size // len(piece)), SITE)
 
-    assert cost(2_000_000) < 0.3 + 20 * cost(200_000)
+    assert best_time(lambda: scrape(500_000)) < 30 * best_time(lambda: scrape(50_000))  # quadratic: 100 times
 
 
 def test_json_nested_without_end_is_no_chat():
     with pytest.raises(ChatNotFoundError):
-        find_chats(nested(100_000), SITE)
+        chatgptfree._find_chats(nested(100_000), SITE)
 
 
 # -------------------------------------------------------------------------------------------------------------- wire
@@ -306,7 +354,73 @@ ASSISTANT = (
     'event: thread.message.delta\ndata: {"delta":{"content":[{"type":"text","text":{"value":"Hello"}}]}}\n\n'
     'event: thread.message.completed\ndata: {"delta":{"content":"not again"}}\n\nevent: done\ndata: [DONE]\n\n'
 )
-OLD_MODEL = data({"id": "1", "choices": [{"text": "Hel"}]}) + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
+OLD_CUT = data({"id": "1", "choices": [{"text": "Hel"}]})
+OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "kind", "words"),
+    [
+        # either protocol
+        ("", "[DONE]", "end", ""),
+        ("done", {"finished": True}, "end", ""),
+        ("done", "[DONE]", "end", ""),
+        ("", "[LIMITED]", "noise", "[LIMITED]"),
+        ("", "<p>502</p>\n", "noise", "<p>502</p>\n"),
+        ("", {}, "nothing", ""),
+        ("", {"usage": None}, "nothing", ""),
+        ("", {"data": {"a": 1}}, "nothing", ""),
+        # classic: text
+        ("", {"id": 1, "choices": [{"delta": {"content": "Hi"}}]}, "text", "Hi"),
+        ("message", {"id": 1, "choices": [{"delta": {"content": "Hi"}}]}, "text", "Hi"),
+        ("message", {"object": "chunk", "choices": [{"delta": {"content": "Hi"}}]}, "text", "Hi"),
+        ("", {"choices": [{"text": "Hi"}]}, "text", "Hi"),
+        ("", {"choices": []}, "nothing", ""),
+        ("", {"choices": [None]}, "nothing", ""),
+        ("", {"choices": [{"delta": None}]}, "text", ""),
+        ("", {"choices": [{"delta": {"content": 7}}]}, "text", ""),
+        ("", {"choices": [{"delta": {"content": "Hi"}, "finish_reason": None}]}, "text", "Hi"),
+        ("", {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}, "last", "Hi"),
+        ("", {"choices": [{"text": "Hi", "finish_reason": "length"}]}, "last", "Hi"),
+        ("", {"choices": [{"finish_reason": "stop"}]}, "last", ""),
+        ("thread.message.delta", {"delta": {"content": [{"text": {"value": "H"}}, {"text": {"value": "i"}}, 7]}}, "text", "Hi"),
+        ("thread.message.completed", {"delta": {"content": "again"}}, "nothing", ""),
+        ("thread_id", "thread_abc", "nothing", "thread_abc"),
+        ("", {"status": "success", "msg": "Something went wrong", "data": "Hi"}, "whole", "Hi"),
+        ("", {"status": "success", "msg": "Something went wrong", "data": None}, "whole", ""),
+        ("", {"data": "Hi"}, "whole", "Hi"),
+        # classic: errors
+        ("message", {"choices": [{"delta": {"content": " key"}}]}, "dressed", " key"),
+        ("message", {"choices": [{"finish_reason": "stop"}]}, "dressed", ""),
+        ("message", '{"choices": [{"delta": {"content": "the "key" is"}}]}', "dressed", 'the "key" is'),
+        ("message", '{"choices": [{"delta": {"content": "two', "dressed", "two"),
+        ("message", "[LIMITED]", "nothing", ""),
+        ("", {"error": {"message": "Down", "type": "server_error"}}, ChatgptFreeError, "Down"),
+        ("", {"error": {"code": 500}}, ChatgptFreeError, ""),
+        ("", {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}, RateLimitError, "Slow down"),
+        ("", {"status": "error", "msg": "It&#039;s <b>broken</b>"}, ChatgptFreeError, "It's broken"),
+        ("", {"status": "error"}, ChatgptFreeError, ""),
+        ("assistant_error", {"status": "error", "msg": "No assistant"}, ChatgptFreeError, "No assistant"),
+        ("", {"msg": "Used up", "tokenLimitReached": True}, RateLimitError, "Used up"),
+        ("", {"msg": "Bad word", "messageFlagged": True}, ChatgptFreeError, "Bad word"),
+        ("", {"msg": ""}, ChatgptFreeError, ""),
+        # current
+        ("", {"delta": "Hi"}, "text", "Hi"),
+        ("", {"delta": ""}, "nothing", ""),
+        ("warning", {"error": " four (Incomplete: max_output_tokens)"}, "text", " four (Incomplete: max_output_tokens)"),
+        ("warning", {}, "text", ""),
+        ("status", {"status": "error", "delta": "no", "error": "no"}, "nothing", ""),
+        ("citations", {"delta": "no"}, "nothing", ""),
+        ("message_start", {"message_id": "aipkit-msg-1"}, "nothing", ""),
+        ("error", {"error": "Guests may not"}, ChatgptFreeError, "Guests may not"),
+        ("error", {"error": "Enough.", "quota_notice": {"type": "quota_notice"}}, RateLimitError, "Enough."),
+        ("error", {}, ChatgptFreeError, ""),
+        ("", {"error": "Solve this first", "ts_required": True}, BlockedError, "Solve this first"),
+        ("", {"success": False, "data": {"message": "Security check failed."}}, ChatgptFreeError, "Security check failed."),
+    ],
+)
+def test_an_event_has_one_meaning(name, payload, kind, words):
+    assert chatgptfree._meaning(name, payload) == (kind, words)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +448,8 @@ OLD_MODEL = data({"id": "1", "choices": [{"text": "Hel"}]}) + data({"id": "1", "
         ("event: message\n" + chunk("Hello") + DONE, "Hello"),
         (data("[LIMITED]") + data("{broken") + chunk("Hello") + DONE, "Hello"),
         (json.dumps(JSON_ANSWER), "Hello, wörld"),
+        ('{"data": "Hello"}', "Hello"),
+        (chunk("Hello") + STOP + json.dumps(JSON_ANSWER), "Hello"),
         (json.dumps(JSON_ANSWER, indent=2) + "\n", "Hello, wörld"),
         ("\ufeff" + json.dumps(JSON_ANSWER), "Hello, wörld"),
         ("\n" + WARNING + json.dumps(JSON_ANSWER, indent=2) + "\n" + WARNING, "Hello, wörld"),
@@ -344,8 +460,8 @@ OLD_MODEL = data({"id": "1", "choices": [{"text": "Hel"}]}) + data({"id": "1", "
          "Hello four (Incomplete: max_output_tokens)"),
         ('data: {"delta":\ndata: "Hello"}\n\n' + CURRENT_DONE, "Hello"),
         ('data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n' + DONE, "Hello"),
-        ('event: citations\ndata: {"delta":"no"}\n\nevent: grounding_metadata\ndata: [1]\n\n' + data({"delta": "Hello"}) + CURRENT_DONE,
-         "Hello"),
+        ('event: citations\ndata: {"delta":"no"}\n\nevent: grounding_metadata\ndata: [1]\n\n' + data({"delta": "Hello"})
+         + CURRENT_DONE, "Hello"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("cut", ["whole", "bytes"])
@@ -379,46 +495,61 @@ RAW_ERROR = '{\n  "error": {\n    "message": "Incorrect API key provided",\n    
         (dressed("Your quota is used up") + DRESSED_STOP, RateLimitError, "Your quota is used up", ""),
         (dressed("Too many requests") + DRESSED_STOP, RateLimitError, "Too many requests", ""),
         (dressed("Cannot generate limited editions") + DRESSED_STOP, ChatgptFreeError, "Cannot generate limited editions", ""),
-        (dressed("the") + dressed(" @key@").replace("@", '"') + dressed(" is bad") + DRESSED_STOP, ChatgptFreeError, 'the "key" is bad', ""),
+        (dressed("the") + dressed(" @key@").replace("@", '"') + dressed(" is bad") + DRESSED_STOP,
+         ChatgptFreeError, 'the "key" is bad', ""),
         (dressed("two@lines").replace("@", "\n") + DRESSED_STOP, ChatgptFreeError, "two lines", ""),
-        (chunk("Hello") + dressed("Overloaded") + DRESSED_STOP, ChatgptFreeError, "Overloaded", "Hello"),
+        (chunk("Hello") + dressed("Overloaded") + DRESSED_STOP, IncompleteReplyError,
+         "the answer broke off: Overloaded", "Hello"),
         (RAW_ERROR + DRESSED_STOP, ChatgptFreeError, "Incorrect API key provided", ""),
-        (RAW_ERROR[:70] + "\n" + DRESSED_STOP, ChatgptFreeError, "Incorrect API key provided", ""),
-        (chunk("Hello") + data({"error": {"message": "The server had an error", "type": "server_error"}}), ChatgptFreeError,
-         "The server had an error", "Hello"),
-        (chunk("Hello") + data({"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}), RateLimitError, "Slow down", "Hello"),
+        (RAW_ERROR[:70] + "\n" + DRESSED_STOP, ChatgptFreeError, '{ "error": { "message": "Incorrect API key provided"', ""),
+        (chunk("Hello") + data({"error": {"message": "The server had an error", "type": "server_error"}}), IncompleteReplyError,
+         "the answer broke off: The server had an error", "Hello"),
+        (chunk("Hello") + data({"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}), IncompleteReplyError,
+         "the answer broke off: Slow down", "Hello"),
         ('event: assistant_error\ndata: {"status":"error","msg":"No assistant"}\n\n', ChatgptFreeError, "No assistant", ""),
         (data({"error": {"code": 500}}), ChatgptFreeError, "the site reported an error without words", ""),
         (chunk("Hello") + chunk(" wor"), IncompleteReplyError, "the answer broke off", "Hello wor"),
         (chunk("Hello") + chunk(" world")[:-9], IncompleteReplyError, "the answer broke off", "Hello"),
-        (chunk("Hello") + "<p>There has been a critical error.</p>", IncompleteReplyError, "critical error", "Hello"),
-        ("", IncompleteReplyError, "the answer broke off", ""),
-        (json.dumps(JSON_ANSWER)[:60], IncompleteReplyError, "the answer broke off", ""),
+        (chunk("Hello") + "<p>There has been a critical error.</p>", IncompleteReplyError,
+         "the answer broke off: There has been a critical error.", "Hello"),
+        ("", IncompleteReplyError, "the site sent no answer", ""),
+        (CURRENT_HEAD, IncompleteReplyError, "the site sent no answer", ""),
+        (json.dumps(JSON_ANSWER)[:60], IncompleteReplyError, "the answer broke off before any text", ""),
+        ("dat", IncompleteReplyError, "the answer broke off before any text", ""),
+        (chunk("Hello") + json.dumps(JSON_ANSWER), IncompleteReplyError, "the answer broke off", "Hello"),
+        (OLD_CUT + json.dumps(JSON_ANSWER, indent=1), IncompleteReplyError, "the answer broke off", "Hel"),
+        (RAW_ERROR.rstrip() + dressed("Incorrect") + DRESSED_STOP, ChatgptFreeError, "Incorrect API key provided", ""),
+        (RAW_ERROR[:70].rstrip() + dressed("Incorrect API key provided") + DRESSED_STOP, ChatgptFreeError,
+         "Incorrect API key provided", ""),
         ("<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway", ChatgptFreeError, "502 Bad Gateway", ""),
         ("0", ChatgptFreeError, "0", ""),
         (ROLE + STOP + DONE, ChatgptFreeError, "the site's answer is empty", ""),
-        (json.dumps({"status": "success", "msg": "Something went wrong", "data": ""}), ChatgptFreeError, "answer is empty", ""),
+        (json.dumps({"status": "success", "msg": "Something went wrong", "data": ""}), ChatgptFreeError,
+         "the site's answer is empty", ""),
         (CURRENT_HEAD + CURRENT_DONE, ChatgptFreeError, "the site's answer is empty", ""),
         (CURRENT_HEAD + data({"delta": "Hel"}), IncompleteReplyError, "the answer broke off", "Hel"),
-        (CURRENT_HEAD + "event: error\nid: err-1\n" + data({"error": "Guests may not"}) + CURRENT_DONE, ChatgptFreeError, "Guests may not", ""),
+        (CURRENT_HEAD + "event: error\nid: err-1\n" + data({"error": "Guests may not"}) + CURRENT_DONE,
+         ChatgptFreeError, "Guests may not", ""),
         (CURRENT_HEAD + "event: error\nid: err-1\n" + data(QUOTA) + CURRENT_DONE, RateLimitError, "Enough for today.", ""),
-        (data({"delta": "Hel"}) + "event: error\n" + data({"error": "API Error: x (Code: y)"}), ChatgptFreeError, "API Error: x", "Hel"),
+        (data({"delta": "Hel"}) + "event: error\n" + data({"error": "API Error: x (Code: y)"}), IncompleteReplyError,
+         "the answer broke off: API Error: x (Code: y)", "Hel"),
     ],
 )  # fmt: skip
-def test_an_error_in_an_answer_is_told_in_the_sites_words(answer, kind, words, partial):
-    texts, error = read(answer)
-    assert words in str(error)
-    assert isinstance(error, kind)
-    assert kind is not ChatgptFreeError or not isinstance(error, (RateLimitError, IncompleteReplyError))
-    assert "".join(texts) == partial
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
+def test_a_failing_answer_is_an_error_with_the_sites_words_and_the_text_so_far(answer, kind, words, partial, page):
+    texts, error = ask(page, answer)
+    assert "".join(texts) == error.partial == partial
+    assert type(error) is kind
+    assert str(error).startswith(words)
+    assert "broke off" not in str(error).replace(words, "")
 
 
-def test_an_error_that_comes_twice_is_told_once():
+def test_an_error_that_comes_twice_is_in_the_message_once():
     _, error = read((dressed("Invalid") + dressed(" key.") + DRESSED_STOP) * 2)
     assert str(error) == "Invalid key."
 
 
-def test_noise_ahead_of_text_is_no_part_of_an_error():
+def test_noise_before_text_is_not_part_of_an_error():
     assert str(read(WARNING + "\n" + chunk("Hello"))[1]) == "the answer broke off"
 
 
@@ -428,49 +559,49 @@ def test_the_words_of_an_error_are_short_and_on_one_line():
     assert len(str(error)) == 300
 
 
-def test_a_cut_behind_the_end_of_an_answer_does_no_harm():
-    def pieces():
-        yield (chunk("Hello") + STOP).encode()
-        raise ConnectionResetError
-
-    assert list(chatgptfree._texts(pieces())) == ["Hello"]
+def test_a_cut_after_the_end_of_an_answer_is_ignored():
+    assert read(chunk("Hello") + STOP, ConnectionResetError()) == (["Hello"], None)
 
 
-def test_what_came_whole_before_a_cut_is_yielded():
-    def pieces():
-        yield chunk("Hello").encode().rstrip()
-        raise ConnectionResetError
-
-    texts = chatgptfree._texts(pieces())
-    assert next(texts) == "Hello"
-    with pytest.raises(requests.ConnectionError):
-        next(texts)
+def test_what_came_before_a_cut_is_yielded_and_the_cut_is_kept_in_the_body():
+    body = chatgptfree._Body(Answer(chunk("Hello").rstrip(), ConnectionResetError("reset by peer")), 7)
+    texts, error = heard(chatgptfree._texts(body))
+    assert texts == ["Hello"]
+    assert error is body.cut
+    assert isinstance(error, requests.ConnectionError)
+    assert str(error) == "lost the connection to site.example: reset by peer"
 
 
 @pytest.mark.parametrize(
     ("endless", "words"),
     [
-        (b"data: x" * 9000, "a line of over 100,000 bytes"),
-        (b"x", "a line of over 100,000 bytes"),
-        (b"word\n" * 9000, "1,000,000 bytes without a word"),
-        (b": ping\n\n" * 9000, "1,000,000 bytes without a word"),
-        (b"data: {}\n\n" * 9000, "1,000,000 bytes without a word"),
-        (b'{"a":\n' * 9000, "1,000,000 bytes without a word"),
-        (b'data: {"a":\n' * 9000, "1,000,000 bytes without a word"),
+        (b"data: x" * 900, "a line of over 30,000 bytes"),
+        (b"x" * 50, "a line of over 30,000 bytes"),
+        (b"word\n" * 900, "300,000 bytes without an end or a word"),
+        (b": ping\n\n" * 900, "300,000 bytes without an end or a word"),
+        (b"data: {}\n\n" * 900, "300,000 bytes without an end or a word"),
+        (b'{"a":\n' * 900, "300,000 bytes without an end or a word"),
+        (b'data: {"a":\n' * 900, "300,000 bytes without an end or a word"),
     ],
 )
 def test_an_endless_answer_without_text_is_an_error_in_bounded_memory(endless, words, monkeypatch):
-    monkeypatch.setattr(chatgptfree, "LINE_LIMIT", 100_000)  # a tenth of what it is, to be quick
-    monkeypatch.setattr(chatgptfree, "ANSWER_LIMIT", 1_000_000)
+    monkeypatch.setattr(chatgptfree, "LINE_LIMIT", 30_000)  # less than they are, to be quick
+    monkeypatch.setattr(chatgptfree, "BODY_LIMIT", 300_000)
     with peak_memory() as peak, pytest.raises(ChatgptFreeError, match=words):
-        list(chatgptfree._texts(itertools.repeat(endless)))
-    assert peak() < 3e6
+        list(reader(*[endless] * 100_000))
+    assert peak() < 2e6
 
 
-def test_lines_that_each_could_begin_an_object_take_no_time_to_look_through():
-    before = time.process_time()
-    assert list(chatgptfree._objects('{"a":\n' * 300_000)) == []
-    assert time.process_time() - before < 2
+def test_an_answer_with_text_in_it_may_be_longer_than_one_without(monkeypatch):
+    monkeypatch.setattr(chatgptfree, "BODY_LIMIT", 1000)
+    assert read(*[chunk("word ")] * 100, DONE) == (["word "] * 100, None)
+
+
+def test_many_lines_that_could_begin_an_object_take_linear_time():
+    def look(count):
+        assert list(chatgptfree._objects('{"a":\n' * count)) == []
+
+    assert best_time(lambda: look(300_000)) < 30 * best_time(lambda: look(30_000))
 
 
 @contextlib.contextmanager
@@ -483,7 +614,7 @@ def peak_memory():
         tracemalloc.stop()
 
 
-# -------------------------------------------------------------------------------- ChatgptFree, on the shapes of the wire
+# -------------------------------------------------------------------------------- ChatgptFree: requests and options
 
 
 @pytest.fixture
@@ -514,10 +645,11 @@ def add_current(mock, *answers, page=CURRENT_PAGE):
 def test_the_classic_request_is_the_plugins(mock):
     add_classic(mock, CLASSIC_ANSWER, url=SITE + "/help/")
     assert ChatgptFree(SITE + "/help/").complete("Hi") == "Hello, wörld 🌍"
-    assert forms(mock) == [
-        {"_wpnonce": "c10d44dafd", "post_id": "6", "url": SITE, "action": "wpaicg_chat_shortcode_message", "message": "Hi",
-         "bot_id": "0"}
-    ]  # fmt: skip
+    (form,) = forms(mock)
+    assert re.fullmatch("[0-9A-Za-z]{10}", form.pop("wpaicg_chat_client_id"))
+    assert form == {"_wpnonce": "c10d44dafd", "post_id": "6", "url": SITE, "action": "wpaicg_chat_shortcode_message",
+                    "message": "Hi", "bot_id": "0"}  # fmt: skip
+    assert mock.calls[0].request.headers["Cache-Control"] == "no-cache"
     headers = mock.calls[1].request.headers
     assert (headers["Origin"], headers["Referer"], headers["Accept-Encoding"]) == (SITE, SITE + "/help/", "identity")
 
@@ -535,28 +667,38 @@ def test_the_current_requests_are_the_plugins(mock):
     assert abs(int(query.pop("_ts")) / 1000 - time.time()) < 60
     assert query == {"action": "aipkit_frontend_chat_stream", "cache_key": "aipkit_sse_1", "bot_id": "25871", "post_id": "261",
                      "_ajax_nonce": "5bbad886de"}  # fmt: skip
-    assert mock.calls[2].request.headers["Origin"] == SITE
+    for call in mock.calls[1:]:
+        assert call.request.headers["Referer"] == SITE + "/"
+        assert "Origin" not in call.request.headers
 
 
-def test_one_object_is_one_guest_with_a_conversation_for_each_call(mock):
+def test_one_object_is_one_guest_of_a_current_site_with_a_conversation_for_each_call(mock):
     add_current(mock, CURRENT_ANSWER)
     bot = ChatgptFree(SITE)
-    bot.complete("Hi")
-    bot.complete("Hi")
-    ChatgptFree(SITE).complete("Hi")
+    for client in (bot, bot, ChatgptFree(SITE)):
+        client.complete("Hi")
     queries = [query for query in forms(mock, "GET") if query]
     assert [query["session_id"] == queries[0]["session_id"] for query in queries] == [True, True, False]
     assert len({query["conversation_uuid"] for query in queries}) == 3
 
 
+def test_one_object_is_one_guest_of_a_classic_site(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    bot = ChatgptFree(SITE)
+    for client in (bot, bot, ChatgptFree(SITE)):
+        client.complete("Hi")
+    guests = [form["wpaicg_chat_client_id"] for form in forms(mock)]
+    assert [guest == guests[0] for guest in guests] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("prompt", "sent"),
     [
-        ("if a<b and c>d: x", "if a&lt;b and c&gt;d: x"),
+        ("if a<b and c>d: x", "if a&lt;b and c>d: x"),
         ('a "quoted" & c>d &lt; \n %41', 'a "quoted" & c>d &lt; \n %41'),
     ],
 )
-def test_a_prompt_is_escaped_for_the_classic_protocol_where_tags_would_be_deleted_only(mock, prompt, sent):
+def test_of_a_prompt_for_a_classic_site_only_the_less_than_sign_is_escaped(mock, prompt, sent):
     add_classic(mock, CLASSIC_ANSWER)
     ChatgptFree(SITE).complete(prompt)
     assert forms(mock)[0]["message"] == sent
@@ -588,7 +730,8 @@ def test_a_model_is_a_bot_of_the_page_by_name_or_number(mock, model, bot_id):
 
 def test_an_unknown_model_is_an_error_that_names_the_pages(mock):
     add_current(mock, CURRENT_ANSWER)
-    with pytest.raises(ValueError, match=r"no model 'gpt-9' on https://site.example/.* ChatGPT 5 Nano \(25871\), DeepSeek \(25872\)"):
+    words = "no model 'gpt-9' on https://site.example/, which offers ChatGPT 5 Nano (25871), DeepSeek (25872)"
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         ChatgptFree(SITE).complete("Hi", model="gpt-9")
     assert not forms(mock)
 
@@ -633,14 +776,14 @@ def test_options_go_to_every_request_as_requests_takes_them():
     class Session:
         def send(self, url, **options):
             seen.append(options)
-            page = url == SITE
-            return fake_response(CLASSIC_PAGE if page else CLASSIC_ANSWER, url)
+            return Answer(CLASSIC_PAGE if url == SITE + "/" else CLASSIC_ANSWER, url=url)
 
         get = post = send
 
     ChatgptFree(SITE, session=Session()).complete(
-        "Hi", proxy="http://proxy:1", timeout=7, cookies={"a": "b"}, verify="ca.pem", headers={"accept-encoding": "gzip", "X": "y"}
-    )
+        "Hi", proxy="http://proxy:1", timeout=7, cookies={"a": "b"}, verify="ca.pem",
+        headers={"accept-encoding": "gzip", "X": "y"},
+    )  # fmt: skip
     for options in seen:
         assert options["proxies"] == {"http": "http://proxy:1", "https": "http://proxy:1"}
         assert (options["timeout"], options["cookies"], options["verify"]) == (7, {"a": "b"}, "ca.pem")
@@ -649,25 +792,37 @@ def test_options_go_to_every_request_as_requests_takes_them():
         assert (options["stream"], options["allow_redirects"]) == (True, False)
 
 
-def fake_response(body, url=SITE, read1=None):
-    """A response as `requests` makes them, without a socket."""
+class Source(http.client.HTTPResponse):
+    """The standard library's response, without a socket: `read1` gives these pieces."""
+
+    fp = length = None
+
+    def __init__(self, pieces):
+        self.pieces = iter(pieces)
+
+    def read1(self, size):
+        return next(self.pieces, b"")
+
+
+def fake_response(pieces=(), url=SITE):
+    """A response as `requests` makes them."""
     response = requests.Response()
     response.status_code, response.url = 200, url
-    source = io.BytesIO(body.encode() if isinstance(body, str) else body)
-    response.raw = types.SimpleNamespace(
-        _fp=types.SimpleNamespace(read1=read1) if read1 else source, read=source.read, close=lambda: None
-    )
+    response.raw = types.SimpleNamespace(_fp=Source(pieces), close=lambda: None)
     return response
 
 
 def test_a_response_that_is_not_urllib3s_is_read_too():
     class Session:
         def get(self, url, **_):
-            return fake_response(CLASSIC_PAGE)
+            return self.response(CLASSIC_PAGE)
 
         def post(self, url, **_):
-            response = fake_response("")
-            response.raw = io.BytesIO(CLASSIC_ANSWER.encode())
+            return self.response(CLASSIC_ANSWER)
+
+        def response(self, body):
+            response = fake_response()
+            response.raw = io.BytesIO(body.encode())
             return response
 
     assert ChatgptFree(SITE, session=Session()).complete("Hi") == "Hello, wörld 🌍"
@@ -697,10 +852,12 @@ def test_an_address_that_is_no_str_is_a_typeerror():
 
 
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"data": {}}, {"allow_redirects": True}])
-def test_an_unknown_keyword_is_the_typeerror_of_requests(mock, options):
-    add_classic(mock, CLASSIC_ANSWER)
-    with pytest.raises(TypeError, match=next(iter(options))):
-        ChatgptFree(SITE).complete("Hi", **options)
+def test_an_unknown_keyword_is_a_typeerror_before_any_request(mock, options):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(options))}'"):
+        ChatgptFree(SITE).stream("Hi", **options)
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(options))}'"):
+        ChatgptFree(SITE, **options)
+    assert not mock.calls
 
 
 def test_a_reply_is_a_str_that_a_notebook_shows_as_markdown(mock):
@@ -716,18 +873,34 @@ def test_the_functions_are_the_methods_of_one_object():
 
 def test_all_names_are_there():
     assert all(hasattr(chatgptfree, name) for name in chatgptfree.__all__)
+    assert not {"find_chats", "Chat"} & set(dir(chatgptfree))
     assert issubclass(ChatgptFreeError, RuntimeError)
 
 
-# ------------------------------------------------------------------------------------------------ an expired nonce
+# ----------------------------------------------------------------------------------- refusals, and a chat that has changed
 
 EXPIRED = {"status": 403, "body": "<p>The link you followed has expired.</p>", "content_type": "text/html"}
-OLD_EXPIRED = {"json": {"status": "error", "msg": "Nonce verification failed"}}
-TRANSLATED = {"json": {"status": "error", "msg": "随机数验证失败"}}
+GONE = {"status": 400, "body": "0"}  # the plugin does not know the action
+CLASSIC_REFUSALS = [  # and their words
+    (EXPIRED, "HTTP 403: The link you followed has expired."),
+    ({**EXPIRED, "body": "Der Link ist abgelaufen."}, "HTTP 403: Der Link ist abgelaufen."),
+    ({"json": {"status": "error", "msg": "Nonce verification failed"}}, "Nonce verification failed"),
+    ({"json": {"status": "error", "msg": "随机数验证失败"}}, "随机数验证失败"),
+    ({"json": {"status": "error", "msg": "Banned word"}}, "Banned word"),
+    (GONE, "HTTP 400: 0 (the plugin is off or has changed, or the prompt is over the server's limit)"),
+    ({"status": 500, "body": "<p>Out of order"}, "HTTP 500: Out of order"),
+    ({"body": dressed("Invalid") + dressed(" key.") + DRESSED_STOP}, "Invalid key."),
+    ({"body": ROLE + STOP + DONE}, "the site's answer is empty"),
+    ({"body": ""}, "the site sent no answer"),
+]
 
 
-@pytest.mark.parametrize("refusal", [EXPIRED, OLD_EXPIRED, TRANSLATED, {**EXPIRED, "body": "Der Link ist abgelaufen."}])
-def test_a_classic_nonce_that_has_expired_is_renewed_once(mock, refusal):
+def pages(mock):
+    return [call for call in mock.calls if call.request.url == SITE + "/"]
+
+
+@pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
+def test_a_classic_site_that_refuses_is_asked_once_more_if_its_chat_has_changed(mock, refusal, words):
     add_classic(mock, refusal, CLASSIC_ANSWER)
     mock.get(SITE + "/", body=classic_box(nonce="fresh"))
     bot = ChatgptFree(SITE)
@@ -736,44 +909,66 @@ def test_a_classic_nonce_that_has_expired_is_renewed_once(mock, refusal):
     assert bot._nonce == "fresh"
 
 
-@pytest.mark.parametrize("refusal", [EXPIRED, OLD_EXPIRED])
-def test_a_page_that_shows_the_same_nonce_again_is_believed_once(mock, refusal):
+@pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
+def test_a_classic_site_that_refuses_is_not_asked_again_if_its_chat_is_the_same(mock, refusal, words):
     add_classic(mock, refusal, CLASSIC_ANSWER)
-    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+    with pytest.raises(ChatgptFreeError, match=f"^{re.escape(words)}$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is (IncompleteReplyError if "sent no answer" in words else ChatgptFreeError)
+    assert (len(pages(mock)), len(forms(mock))) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    ("refusal", "words"), [(EXPIRED, "HTTP 403: The link you followed has expired."), (OLD_EXPIRED, "Nonce verification failed")]
-)
-def test_if_the_renewed_nonce_is_refused_too_the_sites_words_are_told(mock, refusal, words):
-    add_classic(mock, refusal)
-    with pytest.raises(ChatgptFreeError, match=f"^{words}$") as caught:
+@pytest.mark.parametrize("look", [{"status": 500}, {"body": "no chat"}, {"body": requests.ConnectionError("gone")}])
+def test_if_the_chat_cannot_be_looked_up_again_the_first_error_is_raised(mock, look):
+    add_classic(mock, EXPIRED)
+    mock.get(SITE + "/", **look)
+    with pytest.raises(ChatgptFreeError, match="^HTTP 403: The link you followed has expired.$") as caught:
         ChatgptFree(SITE).complete("Hi")
     assert caught.type is ChatgptFreeError
+
+
+def test_a_second_refusal_is_final(mock):
+    add_classic(mock, EXPIRED, {"status": 500, "body": "Out of order"}, CLASSIC_ANSWER)
+    mock.get(SITE + "/", body=classic_box(nonce="fresh"))
+    mock.get(SITE + "/", body=classic_box(nonce="fresher"))
+    with pytest.raises(ChatgptFreeError, match="^HTTP 500: Out of order$"):
+        ChatgptFree(SITE).complete("Hi")
     assert len(forms(mock)) == 2
 
 
-def test_an_error_that_is_no_nonces_is_not_asked_for_twice(mock):
-    add_classic(mock, {"json": {"status": "error", "msg": "Banned word"}}, CLASSIC_ANSWER)
-    with pytest.raises(ChatgptFreeError, match="^Banned word$") as caught:
+LIMIT = {"body": data({"msg": "Used up", "tokenLimitReached": True})}
+CHALLENGE = {"status": 403, "body": "<title>Just a moment...</title>", "headers": {"cf-mitigated": "challenge"}}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (LIMIT, RateLimitError),
+        ({"status": 429, "body": "Slow down"}, RateLimitError),
+        (CHALLENGE, BlockedError),
+        ({"body": data({"error": "Solve this first", "ts_required": True})}, BlockedError),
+        ({"body": requests.ConnectionError("gone")}, requests.ConnectionError),
+        ({"body": chunk("Hello")}, IncompleteReplyError),
+    ],
+)
+def test_after_a_limit_a_challenge_a_network_failure_or_some_text_the_chat_is_not_looked_up_again(mock, refusal, kind):
+    add_classic(mock, refusal, CLASSIC_ANSWER)
+    mock.get(SITE + "/", body=classic_box(nonce="fresh"))
+    with pytest.raises(kind):
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
-    assert len(forms(mock)) == 1
+    assert (len(pages(mock)), len(forms(mock))) == (1, 1)
 
 
-def test_if_the_page_is_gone_when_the_nonce_has_expired_the_first_refusal_is_told(mock):
-    add_classic(mock, EXPIRED)
-    mock.get(SITE + "/", status=500)
-    with pytest.raises(ChatgptFreeError, match="The link you followed has expired"):
-        ChatgptFree(SITE).complete("Hi")
+def refused(words):
+    return "event: error\nid: err-1\n" + data({"error": words}) + CURRENT_DONE
 
 
-NONCE_FAILURE = {"success": False, "data": {"message": "Security check failed.", "code": "nonce_failure_cache_sse"}}
-STEP_2_FAILURE = "event: error\nid: err-1\n" + data({"error": "Security check failed."}) + CURRENT_DONE
+def renewed(nonce):
+    return 200, {}, json.dumps({"success": True, "data": {"nonce": nonce}})
 
 
-def current_site(mock, renewal, step=1, page=CURRENT_PAGE, failure=STEP_2_FAILURE):
-    """A site of the current protocol that takes the nonce "fresh" only, at `step`; before it, any."""
+def current_site(mock, renewal, step=1, words="Security check failed.", pages=(CURRENT_PAGE,)):
+    """A site of the current protocol that takes the nonce "fresh" and refuses others at `step`, with these words."""
 
     def ajax(request):
         form = dict(parse_qsl(request.body or urlsplit(request.url).query))
@@ -783,54 +978,129 @@ def current_site(mock, renewal, step=1, page=CURRENT_PAGE, failure=STEP_2_FAILUR
         if form["action"] == "aipkit_cache_sse_message":
             if good or step == 2:
                 return 200, {}, json.dumps({"success": True, "data": {"cache_key": "k"}})
-            return 403, {}, json.dumps(NONCE_FAILURE)
-        return 200, {}, CURRENT_ANSWER if good else failure
+            return 403, {}, json.dumps({"success": False, "data": {"message": words, "code": "nonce_failure_cache_sse"}})
+        return 200, {}, CURRENT_ANSWER if good else refused(words)
 
-    mock.get(SITE + "/", body=page)
+    for page in pages:
+        mock.get(SITE + "/", body=page)
     mock.add_callback("POST", AJAX, ajax)
     mock.add_callback("GET", AJAX, ajax)
 
 
-FRESH = (200, {}, json.dumps({"success": True, "data": {"nonce": "fresh"}}))
+def actions(mock):
+    """What was asked, in order."""
+    requests = [call.request for call in mock.calls]
+    forms = [dict(parse_qsl(request.body or urlsplit(request.url).query)) for request in requests]
+    return [form.get("action", "page").replace("aipkit_", "").replace("frontend_chat_", "") for form in forms]
+
+
+ASKED = {1: ["cache_sse_message"], 2: ["cache_sse_message", "stream"]}
+WAYS = [renewed("fresh"), renewed("5bbad886de"), (400, {}, "0"), (500, {}, "<p>Oops"), (200, {}, "<p>Hello")]
 
 
 @pytest.mark.parametrize("step", [1, 2])
-@pytest.mark.parametrize("renewal", [FRESH, (400, {}, "0"), (200, {}, "<p>Hello")])
-def test_a_current_nonce_that_has_expired_is_renewed_once_in_the_scripts_way_or_off_the_page(mock, step, renewal):
-    current_site(mock, renewal, step)
-    mock.get(SITE + "/", body=CURRENT_PAGE.replace("5bbad886de", "fresh"))
+@pytest.mark.parametrize("words", ["Security check failed.", "セキュリティチェックに失敗しました", "Something else."])
+@pytest.mark.parametrize("renewal", WAYS, ids=["fresh", "the same", "no such action", "failure", "nonsense"])
+def test_a_current_site_that_refuses_is_asked_once_more_with_a_nonce_of_its_nonce_action_or_its_page(mock, step, words, renewal):
+    current_site(mock, renewal, step, words, [CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")])
     assert ChatgptFree(SITE).complete("Hi", model="DeepSeek") == "Hello, wörld 🌍"
-    pages = [call for call in mock.calls if call.request.url == SITE + "/"]
-    assert len(pages) == (1 if renewal is FRESH else 2)
-    assert forms(mock)[-1]["bot_id"] == "25872"
+    look = ["get_nonce"] if renewal is WAYS[0] else ["get_nonce", "page"]
+    assert actions(mock) == ["page", *ASKED[step], *look, *ASKED[2]]
+    assert {form["bot_id"] for form in forms(mock)} == {"25872"}
 
 
-def test_a_step_2_error_in_another_language_is_a_nonces_if_the_nonce_has_changed(mock):
-    current_site(mock, FRESH, 2, failure=STEP_2_FAILURE.replace("Security check failed", "セキュリティチェックに失敗しました"))
-    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+@pytest.mark.parametrize(("step", "words"), [(1, "HTTP 403: Not here."), (2, "Not here.")])
+@pytest.mark.parametrize("renewal", WAYS[1:], ids=["the same", "no such action", "failure", "nonsense"])
+def test_a_current_site_that_refuses_is_not_asked_again_if_nothing_has_changed(mock, step, words, renewal):
+    current_site(mock, renewal, step, "Not here.")
+    with pytest.raises(ChatgptFreeError, match=f"^{words}$") as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+    assert actions(mock) == ["page", *ASKED[step], "get_nonce", "page"]
 
 
-def test_a_renewed_nonce_serves_every_bot(mock):
-    current_site(mock, FRESH)
-    bot = ChatgptFree(SITE)
-    bot.complete("Hi", model="DeepSeek")
-    bot.complete("Hi")
-    assert [form["action"] for form in forms(mock)].count("aipkit_get_frontend_chat_nonce") == 1
-
-
-def test_a_renewed_nonce_that_is_refused_too_is_told_in_the_sites_words(mock):
-    current_site(mock, (200, {}, json.dumps({"success": True, "data": {"nonce": "as bad"}})))
+def test_a_renewed_nonce_that_is_refused_too_is_an_error_in_the_sites_words(mock):
+    current_site(mock, renewed("as bad"))
     with pytest.raises(ChatgptFreeError, match="^HTTP 403: Security check failed.$") as caught:
         ChatgptFree(SITE).complete("Hi")
     assert caught.type is ChatgptFreeError
+    assert actions(mock) == ["page", "cache_sse_message", "get_nonce", "cache_sse_message"]
+
+
+def test_a_renewed_nonce_serves_every_bot(mock):
+    current_site(mock, renewed("fresh"))
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi", model="DeepSeek")
+    bot.complete("Hi")
+    assert actions(mock).count("get_nonce") == 1
+
+
+class ChangingSite:
+    """A site whose plugin or bots change: `page` is what it shows now, `bots` are those that it has; none: it is classic."""
+
+    def __init__(self, mock):
+        mock.add_callback("GET", SITE + "/", lambda request: (200, {}, self.page))
+        mock.add_callback("POST", AJAX, self.ajax)
+        mock.add_callback("GET", AJAX, self.ajax)
+
+    def show(self, page, *bots):
+        self.page, self.bots = page, bots
+
+    def ajax(self, request):
+        form = dict(parse_qsl(request.body or urlsplit(request.url).query))
+        if form["action"].startswith("wpaicg") == bool(self.bots):
+            return 400, {}, "0"
+        if not self.bots:
+            return 200, {}, chunk("classic") + DONE
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return renewed("5bbad886de")
+        if form["action"] == "aipkit_cache_sse_message":
+            return 200, {}, json.dumps({"success": True, "data": {"cache_key": "k"}})
+        if form["bot_id"] not in self.bots:
+            return 200, {}, refused("Invalid chatbot specified.")
+        return 200, {}, data({"delta": "bot " + form["bot_id"]}) + CURRENT_DONE
+
+
+def test_a_client_works_on_after_the_plugin_was_updated_or_put_back(mock):
+    site = ChangingSite(mock)
+    site.show(CLASSIC_PAGE)
+    bot = ChatgptFree(SITE)
+    assert bot.complete("Hi") == "classic"
+    site.show(CURRENT_PAGE, "25871", "25872")
+    assert bot.complete("Hi") == "bot 25871"
+    site.show(CLASSIC_PAGE)
+    assert bot.complete("Hi") == "classic"
+
+
+@pytest.mark.parametrize(("model", "answers"), [(None, ["25871", "7"]), ("DeepSeek", ["25872", "8"])])
+def test_a_client_works_on_after_a_bot_was_replaced(mock, model, answers):
+    site = ChangingSite(mock)
+    site.show(CURRENT_PAGE, "25871", "25872")
+    bot = ChatgptFree(SITE)
+    assert bot.complete("Hi", model=model) == "bot " + answers[0]
+    site.show(current_box(7) + current_box(8, name="DeepSeek"), "7", "8")
+    assert bot.complete("Hi", model=model) == "bot " + answers[1]
+
+
+def test_if_a_bot_is_gone_for_good_the_error_names_those_that_are_there(mock):
+    site = ChangingSite(mock)
+    site.show(CURRENT_PAGE, "25871", "25872")
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi", model="DeepSeek")
+    site.show(current_box(), "25871")
+    with pytest.raises(ValueError, match=r"no model 'DeepSeek' on .* ChatGPT 5 Nano \(25871\)"):
+        bot.complete("Hi", model="DeepSeek")
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"status": 400, "json": {"success": False, "data": {"message": "No message.", "code": "empty_data_to_cache"}}}, "HTTP 400: No message."),
-        ({"status": 403, "json": {"success": False, "data": {"message": "Not here.", "code": "embed_not_available"}}}, "HTTP 403: Not here."),
-        ({"status": 500, "body": "<title>Error</title><p>There has been a critical error."}, "HTTP 500: Error There has been a critical error."),
+        ({"status": 400, "json": {"success": False, "data": {"message": "No message.", "code": "empty_data_to_cache"}}},
+         "HTTP 400: No message."),
+        ({"status": 403, "json": {"success": False, "data": {"message": "Not here.", "code": "embed_not_available"}}},
+         "HTTP 403: Not here."),
+        ({"status": 500, "body": "<title>Error</title><p>There has been a critical error."},
+         "HTTP 500: Error There has been a critical error."),
         ({"status": 200, "body": "<p>Down for maintenance"}, "HTTP 200: Down for maintenance"),
         ({"status": 200, "json": {"success": True, "data": {}}}, 'HTTP 200: {"success": true, "data": {}}'),
         ({"status": 500, "body": '<h1>Oh no</h1><script>\n{"@context": 1}\n</script>'}, "HTTP 500: Oh no"),
@@ -838,24 +1108,19 @@ def test_a_renewed_nonce_that_is_refused_too_is_told_in_the_sites_words(mock):
         ({"status": 200, "body": ""}, "HTTP 200: OK"),
     ],
 )  # fmt: skip
-def test_an_error_at_the_first_step_is_told_in_the_sites_words_and_not_asked_for_twice(mock, answer, words):
+def test_an_error_at_the_first_step_has_the_sites_words(mock, answer, words):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, **answer)
     with pytest.raises(ChatgptFreeError, match=f"^{re.escape(words)}$"):
         ChatgptFree(SITE).complete("Hi")
-    assert len(forms(mock)) == 1
+    assert [action for action in actions(mock) if action != "get_nonce"] == ["page", "cache_sse_message", "page"]
 
 
-def test_warnings_ahead_of_the_cache_key_do_no_harm(mock):
+def test_warnings_before_the_cache_key_are_ignored(mock):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, body="\ufeff" + WARNING + json.dumps({"success": True, "data": {"cache_key": "k"}}))
     mock.get(AJAX, body=CURRENT_ANSWER)
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
-
-
-# ------------------------------------------------------------------------------------------------------- refusals
-
-CHALLENGE = {"status": 403, "body": "<title>Just a moment...</title>", "headers": {"cf-mitigated": "challenge"}}
 
 
 @pytest.mark.parametrize("challenge", [CHALLENGE, {**CHALLENGE, "headers": {}}, {**CHALLENGE, "status": 503, "body": ""}])
@@ -880,10 +1145,11 @@ def test_too_many_requests_say_how_long_to_wait(mock, retry_after, low, high, wh
     limit = {"status": 429, "body": "<h1>Slow down</h1>", "headers": {"Retry-After": retry_after} if retry_after else {}}
     mock.get(SITE + "/", **(limit if where == "page" else {"body": CLASSIC_PAGE}))
     mock.post(AJAX, **limit)
-    with pytest.raises(RateLimitError, match="^HTTP 429: Slow down$") as caught:
+    with pytest.raises(RateLimitError, match=r"^HTTP 429: Slow down( \(try again in \d+ s\))?$") as caught:
         ChatgptFree(SITE).complete("Hi")
     seconds = caught.value.retry_after
     assert seconds is None if low is None else low <= seconds <= high
+    assert ("try again" in str(caught.value)) == (seconds is not None)
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502])
@@ -898,22 +1164,48 @@ def test_other_refusals_give_the_status_and_the_pages_words(mock, status, where)
     assert caught.value.partial == ""
 
 
-def test_a_refused_page_is_a_plain_error_from_list_models_too(mock):
+def test_list_models_raises_the_error_of_a_refused_page(mock):
     mock.get(SITE + "/", status=403, body="Forbidden")
     with pytest.raises(ChatgptFreeError, match="^HTTP 403: Forbidden$") as caught:
         ChatgptFree(SITE).list_models()
     assert caught.type is ChatgptFreeError
 
 
-def test_an_error_carries_the_text_ahead_of_it(mock):
-    add_classic(mock, chunk("Hel") + chunk("lo") + data({"error": {"message": "Overloaded"}}))
-    heard = []
-    with pytest.raises(ChatgptFreeError, match="Overloaded") as caught:
-        heard.extend(ChatgptFree(SITE).stream("Hi"))
+@pytest.mark.parametrize(
+    ("page", "answer", "reason"),
+    [
+        (CLASSIC_PAGE, [data({"error": {"message": "Overloaded"}})], ": Overloaded"),
+        (CLASSIC_PAGE, [dressed("Over") + dressed("loaded") + DRESSED_STOP], ": Overloaded"),
+        (CLASSIC_PAGE, [data({"msg": "Used up", "tokenLimitReached": True})], ": Used up"),
+        (CURRENT_PAGE, ["event: error\n" + data({"error": "Connection Error: closed"})], ": Connection Error: closed"),
+        (CURRENT_PAGE, ["event: error\n" + data(QUOTA)], ": Enough for today."),
+    ]
+    + [
+        (page, answer, reason)
+        for page in (CLASSIC_PAGE, CURRENT_PAGE)
+        for answer, reason in [
+            ([], ""),
+            ([ConnectionResetError("reset by peer")], ": lost the connection to site.example: reset by peer"),
+            ([socket.timeout()], ": nothing came from site.example for 7 seconds"),
+            (["x" * 1001], ": the site sent a line of over 1,000 bytes"),
+            ([": ping\n\n"] * 2000, ": the site sent 10,000 bytes without an end or a word of an answer"),
+        ]
+    ],
+)
+def test_after_some_text_every_failure_is_an_incomplete_reply_with_the_text_and_the_reason(page, answer, reason, monkeypatch):
+    monkeypatch.setattr(chatgptfree, "LINE_LIMIT", 1000)
+    monkeypatch.setattr(chatgptfree, "BODY_LIMIT", 10_000)
+    bot = ChatgptFree(SITE, session=Stub(page, chunk("Hel") + data({"delta": "lo"}), *answer), timeout=7)
+    texts, error = heard(bot.stream("Hi"))
+    assert texts == ["Hel", "lo"]
+    assert type(error) is IncompleteReplyError
+    assert (error.partial, str(error)) == ("Hello", "the answer broke off" + reason)
+    with pytest.raises(IncompleteReplyError) as caught:
+        bot.complete("Hi")
     assert caught.value.partial == "Hello"
 
 
-def test_after_an_error_the_object_is_as_good_as_new(mock):
+def test_after_an_error_the_object_can_be_used_again(mock):
     add_classic(mock, chunk("Hel"), {"status": 500}, {"body": requests.ConnectionError("gone")}, CLASSIC_ANSWER)
     bot = ChatgptFree(SITE)
     for kind in (IncompleteReplyError, ChatgptFreeError, requests.ConnectionError):
@@ -922,10 +1214,10 @@ def test_after_an_error_the_object_is_as_good_as_new(mock):
     assert bot.complete("Hi") == "Hello, wörld 🌍"
 
 
-def test_a_failure_of_the_network_ahead_of_any_text_is_requests_own(mock):
+def test_a_failure_of_the_network_before_any_text_is_requests_own_and_names_the_host(mock):
     gone = requests.ConnectionError("gone")
     mock.get(SITE + "/", body=gone)
-    with pytest.raises(requests.ConnectionError) as caught:
+    with pytest.raises(requests.ConnectionError, match="^no answer from site.example: gone$") as caught:
         ChatgptFree(SITE).complete("Hi")
     assert caught.value is gone
 
@@ -933,15 +1225,15 @@ def test_a_failure_of_the_network_ahead_of_any_text_is_requests_own(mock):
 def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, monkeypatch):
     monkeypatch.setattr(chatgptfree, "ANSWER_LIMIT", 100_000)
     add_classic(mock, chunk("words " * 100) * 1000)
-    with pytest.raises(ChatgptFreeError, match="goes on after 100,000 characters") as caught:
+    with pytest.raises(IncompleteReplyError, match="broke off: the site's answer goes on after 100,000 characters") as caught:
         ChatgptFree(SITE).complete("Hi")
     assert 100_000 < len(caught.value.partial) <= 100_600
 
 
-# ---------------------------------------------------------------------------------------------------- staying at home
+# ---------------------------------------------------------------------------------------------------- what goes to which host
 
 
-def test_a_page_that_moved_is_followed_and_its_new_name_is_the_origin(mock):
+def test_a_redirect_of_the_page_is_followed_and_its_new_address_is_the_origin(mock):
     mock.get("http://old.example/", status=301, headers={"Location": "https://site.example/help/"})
     add_classic(mock, CLASSIC_ANSWER, url=SITE + "/help/")
     assert ChatgptFree("http://old.example/").complete("Hi") == "Hello, wörld 🌍"
@@ -960,7 +1252,7 @@ def test_a_page_that_moved_is_followed_and_its_new_name_is_the_origin(mock):
         ("https://www.site.example/", False),
     ],
 )
-def test_what_the_caller_gave_for_the_site_goes_to_its_own_host_only(mock, home, is_home):
+def test_the_callers_cookies_headers_and_auth_go_to_the_host_of_url_only(mock, home, is_home):
     if home != SITE + "/":
         mock.get(home, status=302, headers={"Location": SITE + "/"})
     add_classic(mock, CLASSIC_ANSWER)
@@ -978,16 +1270,20 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
     assert len(mock.calls) == 10
 
 
-def test_user_and_password_of_an_address_are_neither_shown_nor_sent_as_referer(mock):
-    mock.get("https://me:secret@site.example/", body=CLASSIC_PAGE)
-    mock.post("https://me:secret@site.example/wp-admin/admin-ajax.php", body=CLASSIC_ANSWER)
-    ChatgptFree("https://me:secret@site.example/").complete("Hi")
-    request = mock.calls[-1].request
-    assert (request.headers["Origin"], request.headers["Referer"]) == (SITE, SITE + "/")
-    assert request.headers["Authorization"].startswith("Basic ")
+def test_user_and_password_of_an_address_are_sent_as_auth_and_nowhere_shown(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    mock.get(SITE + "/empty", body="")
+    ChatgptFree("https://me:secret@site.example/#top").complete("Hi")
+    assert "secret" not in str(forms(mock))
+    for call in mock.calls:
+        assert call.request.headers["Authorization"] == "Basic bWU6c2VjcmV0"
+        assert "secret" not in str(call.request.headers) + call.request.url
+    assert (call.request.headers["Origin"], call.request.headers["Referer"]) == (SITE, SITE + "/")
+    with pytest.raises(ChatNotFoundError, match=" on https://site.example/empty$"):
+        ChatgptFree("https://me:secret@site.example/empty#top").complete("Hi")
 
 
-# ------------------------------------------------------------------------------------------------------ real sockets
+# ------------------------------------------------------------------------------------- connections, over real sockets
 
 
 class Site(ThreadingHTTPServer):
@@ -1124,7 +1420,8 @@ def test_a_piece_is_yielded_when_its_bytes_arrive_however_they_are_framed(framin
         for piece in raw:
             handler.wfile.write(piece)
             if not got.acquire(timeout=5):
-                return handler.hang_up()
+                handler.hang_up()
+                return
         handler.close_connection = True
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
@@ -1183,33 +1480,33 @@ def test_a_connection_is_given_back_with_its_timeout_and_its_response_closed(mon
     assert states == [(7, True), (7, True)]  # the page's and the answer's
 
 
-def go_on(handler):
-    with contextlib.suppress(OSError):
-        for _ in range(10**6):
+def go_on(handler, pause=0.0):
+    """Send comments until the client has left, or for ten seconds."""
+    until = time.monotonic() + 10
+    try:
+        while time.monotonic() < until and not select.select([handler.connection], [], [], pause)[0]:
             handler.wfile.write(http_chunk(b": still here\n\n"))
-    handler.server.gone.set()
+    except OSError:
+        handler.server.gone.set()
+    if time.monotonic() < until:
+        handler.server.gone.set()
     handler.close_connection = True
 
 
-def drip(handler):
-    with contextlib.suppress(OSError):
-        while not select.select([handler.connection], [], [], 0.05)[0]:
-            handler.wfile.write(http_chunk(b":\n"))
-    handler.server.gone.set()
-    handler.close_connection = True
+def go_on_slowly(handler):
+    go_on(handler, 0.05)
 
 
-@pytest.mark.parametrize("afterwards", [SiteHandler.wait_for_hang_up, go_on, drip])
-def test_a_site_that_does_not_end_its_response_costs_a_fraction_of_a_second(afterwards):
+@pytest.mark.parametrize("afterwards", [SiteHandler.wait_for_hang_up, go_on, go_on_slowly])
+def test_a_finished_answer_leaves_a_site_that_does_not_end_its_response(afterwards):
     def answer(handler, form):
         handler.chunks(chunk("Hello") + DONE, end=False)
         afterwards(handler)
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
-        before = time.monotonic()
         assert bot.complete("Hi", timeout=30) == "Hello"
-        assert time.monotonic() - before < 0.9
-        assert site.gone.wait(5)
+        assert site.gone.wait(15)  # set where the client leaves first: the site goes on for ten seconds
+    assert chatgptfree.LINGER <= 0.25
 
 
 def cut_between_chunks(handler):
@@ -1255,18 +1552,28 @@ def too_short(handler):
     handler.hang_up()
 
 
-@pytest.mark.parametrize(
-    "cut", [cut_between_chunks, cut_in_chunk, cut_in_character, cut_gzip, break_gzip, stall, too_short], ids=lambda cut: cut.__name__
-)
-@pytest.mark.parametrize("how", ["stream", "complete"])
-def test_what_came_before_a_break_is_yielded_and_in_partial(cut, how):
-    heard = []
-    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot, pytest.raises(IncompleteReplyError) as caught:
-        heard.extend(bot.stream("Hi", timeout=0.3)) if how == "stream" else bot.complete("Hi", timeout=0.3)
-    assert "the answer broke off" in str(caught.value)
-    assert caught.value.partial == "Hello wörld"
-    assert heard == ([] if how == "complete" else ["Hello", " wörld"])
+LOST = r": lost the connection to 127.0.0.1:\d+: .+"
 
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (cut_between_chunks, LOST),
+        (cut_in_chunk, LOST),
+        (too_short, LOST),
+        (stall, r": nothing came from 127.0.0.1:\d+ for 0.5 seconds"),
+        (cut_in_character, ""),
+        (cut_gzip, ""),
+        (break_gzip, ".*"),
+    ],
+)
+def test_text_before_a_break_is_yielded_and_in_partial_and_the_reason_is_told(cut, reason):
+    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot:
+        texts, error = heard(bot.stream("Hi", timeout=0.5))
+    assert texts == ["Hello", " wörld"]
+    assert type(error) is IncompleteReplyError
+    assert error.partial == "Hello wörld"
+    assert re.fullmatch(f"the answer broke off{reason}", str(error))
 
 def reset_at_once(handler):
     handler.head(Transfer_Encoding="chunked")
@@ -1285,12 +1592,16 @@ def break_gzip_at_once(handler):
 
 
 @pytest.mark.parametrize(
-    ("cut", "kind"),
-    [(reset_at_once, requests.ConnectionError), (stall_at_once, requests.Timeout), (break_gzip_at_once, requests.RequestException)],
+    ("cut", "kind", "words"),
+    [
+        (reset_at_once, requests.ConnectionError, r"^(lost the|no answer) .* 127.0.0.1:\d+: Connection reset by peer$"),
+        (stall_at_once, requests.Timeout, r"^nothing came from 127.0.0.1:\d+ for 0.5 seconds$"),
+        (break_gzip_at_once, requests.RequestException, r"^lost the connection to 127.0.0.1:\d+: .*decompressing"),
+    ],
 )
-def test_a_break_ahead_of_any_text_is_requests_own_exception(cut, kind):
-    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot, pytest.raises(kind):
-        bot.complete("Hi", timeout=0.3)
+def test_a_break_before_any_text_is_requests_own_exception_and_names_the_host(cut, kind, words):
+    with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot, pytest.raises(kind, match=words):
+        bot.complete("Hi", timeout=0.5)
 
 
 def test_a_compression_that_nobody_asked_for_is_named():
@@ -1303,7 +1614,7 @@ def test_a_compression_that_nobody_asked_for_is_named():
 
 
 @pytest.mark.parametrize("encoding", ["none", "identity", "UTF-8"])
-def test_an_encoding_that_is_no_compression_does_no_harm(encoding):
+def test_a_content_encoding_that_is_no_compression_is_ignored(encoding):
     def answer(handler, form):
         handler.head(Content_Encoding=encoding, Connection="close")
         handler.wfile.write((chunk("Hello") + DONE).encode())
@@ -1324,18 +1635,17 @@ def endless(handler, raw):
 @pytest.mark.parametrize(
     ("page", "answer", "words"),
     [
-        (lambda handler: endless(handler, b"<p>" * 5000), None, "^http://127.0.0.1:.*/ is over 10,000,000 bytes long"),
+        (lambda handler: endless(handler, b"<p>" * 5000), None, "10,000,000 bytes without an end or a word"),
         (CLASSIC_PAGE, b"data: x" * 5000, "a line of over 1,000,000 bytes"),
-        (CLASSIC_PAGE, b"a line of no stream\n" * 1000, "10,000,000 bytes without a word"),
+        (CLASSIC_PAGE, b"a line of no stream, which is rather long\n" * 1000, "1,000,000 bytes without an end or a word"),
     ],
     ids=["page", "line", "body"],
 )
-def test_what_has_no_end_is_an_error_within_seconds(page, answer, words):
-    with Site(lambda handler, form: endless(handler, answer), page) as site, ChatgptFree(site.url) as bot:
-        before = time.monotonic()
-        with pytest.raises(ChatgptFreeError, match=words):
-            bot.complete("Hi", timeout=5)
-        assert time.monotonic() - before < 8
+def test_what_has_no_end_is_an_error(page, answer, words, monkeypatch):
+    if answer and b"\n" in answer:  # under a tracer, text that grows line by line takes quadratic time
+        monkeypatch.setattr(chatgptfree, "BODY_LIMIT", 1_000_000)
+    with Site(lambda handler, form: endless(handler, answer), page) as site, pytest.raises(ChatgptFreeError, match=words):
+        ChatgptFree(site.url).complete("Hi")
 
 
 def test_a_gzip_bomb_is_an_error_in_bounded_memory():
@@ -1354,14 +1664,14 @@ def test_a_gzip_bomb_is_an_error_in_bounded_memory():
 
 def test_memory_stays_constant_but_for_the_text_itself():
     def peak_of(count):
-        pieces = itertools.chain([chunk("word ").encode()] * count, [DONE.encode()], itertools.repeat(b""))
+        pieces = [chunk("word ").encode()] * count + [DONE.encode()]
 
         class Session:
             def get(self, url, **_):
-                return fake_response(CLASSIC_PAGE)
+                return fake_response([CLASSIC_PAGE.encode()], url)
 
             def post(self, url, **_):
-                return fake_response("", read1=lambda size: next(pieces))
+                return fake_response(pieces)
 
         bot = ChatgptFree(SITE, session=Session())
         with peak_memory() as peak:
@@ -1370,7 +1680,7 @@ def test_memory_stays_constant_but_for_the_text_itself():
             return peak()
 
     peak_of(10)
-    assert peak_of(30_000) - peak_of(2_000) < 28_000 * len("word ") * 1.5
+    assert peak_of(30_000) - peak_of(2_000) < 28_000 * len("word ") * 4  # a str for each word would take over ten times the text
 
 
 # ------------------------------------------------------------------------------------------- threads and generators
@@ -1387,7 +1697,7 @@ def test_eight_threads_share_one_object_and_one_page(answer, page):
 
 
 @pytest.mark.parametrize("protocol", ["classic", "current"])
-def test_eight_threads_that_meet_an_expired_nonce_renew_it_once(protocol):
+def test_eight_threads_with_an_expired_nonce_renew_it_once(protocol):
     together = threading.Barrier(8, timeout=10)
     nonces = iter(["stale", "fresh"])
     renewals = []
@@ -1454,14 +1764,14 @@ def test_an_abandoned_answer_closes_its_connection_at_once_and_leaves_the_object
         assert bot.complete("Hello again") == "Hello again"
 
 
-# ---------------------------------------------------------------------------------------- two hosts on the loopback
+# ---------------------------------------------------------------------------------------- two hosts, over real sockets
 
 
 def redirect_to(url, status=302):
     return lambda handler, *_: handler.whole("", status, Location=url)
 
 
-def test_cookies_do_not_follow_the_page_to_another_host():
+def test_cookies_are_not_sent_to_another_host_that_the_page_redirects_to():
     with Site(classic_answer) as stranger, Site(None, redirect_to(stranger.url + "/")) as site:
         ChatgptFree(site.url).complete("Hi", cookies={"secret": "1"}, headers={"X-Secret": "1", "Cookie": "secret=1"})
         assert "secret" in site.asked[0][2]["Cookie"]
@@ -1473,7 +1783,7 @@ def test_cookies_do_not_follow_the_page_to_another_host():
 @pytest.mark.parametrize("page", [CLASSIC_PAGE, current_box(ajax_url=None)], ids=["classic", "current"])
 def test_a_post_that_is_redirected_is_an_error_and_is_not_followed(status, page):
     with Site(classic_answer) as stranger, Site(redirect_to(stranger.url + "/steal", status), page) as site:
-        with pytest.raises(ChatgptFreeError, match=f"HTTP {status}: .* redirects to {stranger.url}/steal, which was not followed"):
+        with pytest.raises(ChatgptFreeError, match=f"^HTTP {status}: .* redirects to {stranger.url}/steal, which was not"):
             ChatgptFree(site.url).complete("Hi")
         assert stranger.asked == []
 
@@ -1492,7 +1802,7 @@ def test_a_stream_that_is_redirected_is_an_error_and_is_not_followed():
     ("answer", "page"),
     [(classic_answer, lambda url: params(url) + classic_box()), (current_answer, lambda url: current_box(ajax_url=url))],
 )
-def test_a_foreign_ajax_address_gets_nothing(answer, page):
+def test_an_ajax_address_on_another_host_is_not_used(answer, page):
     with Site(answer) as stranger:
         address = stranger.url.replace("127.0.0.1", "localhost") + "/wp-admin/admin-ajax.php"
         with Site(answer, page(address)) as site:
@@ -1502,7 +1812,7 @@ def test_a_foreign_ajax_address_gets_nothing(answer, page):
         assert stranger.asked == []
 
 
-# -------------------------------------------------------------------------------------------------------------- fuzz
+# ------------------------------------------------------------------------------------------- cut and damaged answers
 
 TRANSCRIPTS = [
     CLASSIC_ANSWER,
@@ -1514,22 +1824,12 @@ TRANSCRIPTS = [
 ]
 
 
-def ask_stub(page, answer):
-    """The pieces of text and the error from a site of `page` and `answer`, without a socket."""
-
-    class Session:
-        def get(self, url, params=None, **_):
-            return fake_response(answer if params else page, url)
-
-        def post(self, url, data, **_):
-            return fake_response(json.dumps({"data": {"cache_key": "k"}}) if data["action"].startswith("aipkit") else answer, url)
-
-    texts = []
-    try:
-        texts.extend(ChatgptFree(SITE, session=Session()).stream("Hi"))
-    except (ChatgptFreeError, requests.RequestException) as error:
-        assert getattr(error, "partial", "") == "".join(texts)
+def text_of(page, answer):
+    """All text of an answer, of which each failure tells the same."""
+    texts, error = ask(page, answer)
     assert all(isinstance(text, str) and text for text in texts)
+    assert getattr(error, "partial", "") == ("".join(texts) if error else "")
+    assert not (error and texts) or isinstance(error, IncompleteReplyError)
     return "".join(texts)
 
 
@@ -1537,18 +1837,18 @@ def ask_stub(page, answer):
 def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
     page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
     raw = transcript.encode()
-    whole = ask_stub(page, raw)
+    whole = text_of(page, raw)
     assert whole
     for end in range(len(raw)):
-        assert whole.startswith(ask_stub(page, raw[:end]))
+        assert whole.startswith(text_of(page, raw[:end]))
 
 
 @pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE, COMMENT + params(AJAX) + WIDGET])
 def test_a_page_cut_anywhere_has_its_chat_or_none(page):
-    whole = find_chats(page, SITE)
+    whole = chatgptfree._find_chats(page, SITE)
     for end in range(len(page)):
         with contextlib.suppress(ChatNotFoundError):
-            assert set(find_chats(page[:end], SITE)) <= set(whole)
+            assert all(chat in whole for chat in chatgptfree._find_chats(page[:end], SITE))
 
 
 JUNK = [b"", b"\n", b"{", b'"', b"data: ", b"event: error\n", b"null", b"\xff", b"[" * 3000, b"<", b"\0\x1b\xf0\x9f"]
@@ -1565,18 +1865,31 @@ def mutated(raw, chance):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_mutations_raise_nothing_but_the_librarys_and_requests_exceptions(seed):
+def test_damaged_answers_raise_only_the_librarys_and_requests_exceptions(seed):
     chance = random.Random(seed)
     for _ in range(500):
         page, answer = chance.choice([CLASSIC_PAGE, CURRENT_PAGE]), chance.choice(TRANSCRIPTS).encode()
         if chance.random() < 0.3:
             page = mutated(page.encode(), chance)
-        ask_stub(page, mutated(answer, chance))
+        text_of(page, mutated(answer, chance))
 
 
 # ------------------------------------------------------------------------------------ the demo site, the command line
 
 DEMO_ANSWER = "You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time."
+
+
+@pytest.fixture
+def standard_input(monkeypatch, tmp_path):
+    """Make a file with a text standard input."""
+    with contextlib.ExitStack() as stack:
+
+        def use(text):
+            path = tmp_path / "stdin"
+            path.write_text(text, encoding="utf-8")
+            monkeypatch.setattr(sys, "stdin", stack.enter_context(path.open(encoding="utf-8")))
+
+        yield use
 
 
 @pytest.fixture
@@ -1596,20 +1909,22 @@ def test_the_demo_site_quotes_the_prompt_and_checks_the_nonce(without_pauses):
 
 
 def test_the_demo_site_is_quiet_when_a_client_leaves(capfd):
+    before = threading.enumerate()
     with demo_site() as url:
         stream = ChatgptFree(url).stream("Hello")
         next(stream)
-        answering = [thread for thread in threading.enumerate() if "process_request" in thread.name]
+        answering = [thread for thread in threading.enumerate() if thread not in before and "process_request" in thread.name]
         stream.close()
         for thread in answering:
-            thread.join(5)
+            thread.join(30)
+            assert not thread.is_alive()
     assert capfd.readouterr() == ("", "")
 
 
 def run(*arguments, stdin="", **options):
     """The command line in a process of its own."""
     command = [sys.executable, MODULE, *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, encoding="utf-8", check=False, **options)
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60, encoding="utf-8", check=False, **options)
 
 
 def test_the_demo_needs_no_proxy():
@@ -1619,12 +1934,12 @@ def test_the_demo_needs_no_proxy():
 
 @pytest.mark.parametrize(
     ("arguments", "stdin"),
-    [(["--demo", "Hello"], ""), (["--demo"], "Hello\n"), (["--demo", "-"], "Hello\n"), (["--demo"], "")],
+    [(["Hello"], ""), ([], "Hello, file\n"), (["-"], "Hello, file\n"), ([], "")],
 )
-def test_the_answer_is_printed_with_a_newline(arguments, stdin, monkeypatch, capsys, without_pauses):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-    assert main(arguments) == 0
-    assert capsys.readouterr() == (DEMO_ANSWER + "\n", "")
+def test_the_answer_is_printed_with_a_newline(arguments, stdin, monkeypatch, capsys, without_pauses, standard_input):
+    standard_input(stdin)
+    assert main(["--demo", *arguments]) == 0
+    assert capsys.readouterr() == (DEMO_ANSWER.replace("Hello", stdin.strip() or "Hello") + "\n", "")
 
 
 def test_the_words_of_a_prompt_and_a_system_text_are_sent(mock, capsys):
@@ -1653,13 +1968,13 @@ def test_a_proxy_is_used(capsys):
 def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, capsys):
     add_classic(mock, chunk("Hello") + data({"error": {"message": "The server\nhad an\x1b[31m error"}}))
     assert main(["--url", SITE, "Hi"]) == 1
-    assert capsys.readouterr() == ("Hello\n", "chatgptfree: The server had an [31m error\n")
+    assert capsys.readouterr() == ("Hello\n", "chatgptfree: the answer broke off: The server had an [31m error\n")
 
 
 def test_a_failure_of_the_network_is_one_line_and_exit_status_1():
     result = run("--url", "http://127.0.0.1:9/", "Hi")
     assert (result.stdout, result.returncode) == ("", 1)
-    assert re.fullmatch(r"chatgptfree: .*\n", result.stderr)
+    assert result.stderr == "chatgptfree: no answer from 127.0.0.1:9: Connection refused\n"
 
 
 @pytest.mark.parametrize(
@@ -1676,8 +1991,8 @@ def test_a_failure_of_the_network_is_one_line_and_exit_status_1():
         (["-"], "the prompt is empty"),
     ],
 )
-def test_wrong_usage_is_exit_status_2(arguments, words, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n" if arguments == ["-"] else "not to be read"))
+def test_wrong_usage_is_exit_status_2(arguments, words, standard_input, capsys):
+    standard_input("\n")
     try:
         status = main(arguments)
     except SystemExit as leave:  # argparse's
@@ -1696,13 +2011,15 @@ def test_version_and_help():
     assert run("--version").stdout == f"chatgptfree {chatgptfree.__version__}\n"
     text = run("--help", env={**os.environ, "COLUMNS": "80"}).stdout
     assert max(map(len, text.splitlines())) <= 80
-    assert all(f"--{name}" in text for name in ("url", "model", "models", "system", "proxy", "timeout", "cookie", "demo", "version"))
+    names = "url model models system image search proxy timeout cookie header demo debug version"
+    assert all(f"--{name} " in text or f"--{name}\n" in text for name in names.split())
     assert 'chatgptfree "What is the capital of France?"' in text
 
 
 def test_a_closed_pipe_ends_quietly():
     command = f"'{sys.executable}' '{MODULE}' --demo 'one{chr(10)}two{chr(10)}three' | head -1"
-    result = subprocess.run(["bash", "-c", command + "; exit ${PIPESTATUS[0]}"], capture_output=True, text=True, timeout=60, check=False)
+    command = ["bash", "-c", command + "; exit ${PIPESTATUS[0]}"]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert (result.stdout, result.stderr, result.returncode) == ("You asked: “one\n", "", 0)
 
 
@@ -1764,7 +2081,7 @@ class Terminal:
             assert select.select([self.process.stdout], [], [], 20)[0], f"{text!r} not in {self.screen!r}"
             raw = self.process.stdout.read(4096)
             assert raw, f"the command line has ended: {self.screen!r}"
-            self.screen += raw.decode()
+            self.screen = re.sub("\x1b\\[\\?2004[hl]\r?", "", self.screen + raw.decode())  # of bracketed paste
         seen, _, self.screen = self.screen.partition(text)
         return seen + text
 
@@ -1794,7 +2111,7 @@ def echo_history(handler, form):
 def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
     with Site(echo_history) as site:
         terminal = Terminal("--url", site.url)
-        terminal.wait_for("> ")
+        assert terminal.wait_for("> ") == "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\r\n> "
         terminal.type("one\n")
         assert "waiting for the answer ..." in terminal.wait_for("[one]")
         assert terminal.wait_for("> ") == "[31m\r\n> "  # a site cannot steer the terminal
@@ -1803,7 +2120,7 @@ def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
         terminal.type("two\n")
         terminal.wait_for("[User: one|Assistant: [one]\\x1b[31m|User: two|Assistant:]".replace("\\x1b", ""))
         terminal.wait_for("> ")
-        assert terminal.exit_status("exit\n") == 0
+        assert terminal.exit_status("quit\n") == 0
 
 
 def test_in_a_conversation_ctrl_c_goes_back_to_the_prompt_and_keeps_what_was_heard():
@@ -1821,7 +2138,7 @@ def test_in_a_conversation_ctrl_c_goes_back_to_the_prompt_and_keeps_what_was_hea
         assert terminal.exit_status("\x03") == 130
 
 
-def test_in_a_conversation_an_error_is_told_and_the_conversation_goes_on():
+def test_in_a_conversation_an_error_is_printed_and_the_conversation_goes_on():
     with Site(echo_history) as site:
         terminal = Terminal("--url", site.url, "--system", "Be terse.")
         terminal.wait_for("> ")
@@ -1844,7 +2161,7 @@ def test_the_waiting_notice_is_wiped():
 # ---------------------------------------------------------------------------------------------- the file, the README
 
 
-def test_the_import_adds_next_to_nothing_to_requests():
+def test_importing_loads_hardly_more_modules_than_requests():
     code = "import requests, sys; before = set(sys.modules); import chatgptfree; print(*set(sys.modules) - before)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, check=True)
     assert set(result.stdout.split()) <= {"chatgptfree", "html", "html.entities"}
@@ -1882,6 +2199,7 @@ def test_the_readmes_python_runs(block, monkeypatch, without_pauses):
         monkeypatch.setattr(ChatgptFree, "url", url)
         monkeypatch.setattr(chatgptfree, "stream", shared.stream)
         monkeypatch.setattr(chatgptfree, "complete", shared.complete)
+        monkeypatch.setattr(chatgptfree, "conversation", shared.conversation)
         exec(compile(block.replace("https://my-own-site.example/help/", url), "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
 
 
@@ -1890,7 +2208,7 @@ def test_the_readmes_quick_start_is_two_lines():
     assert [line.startswith("python3 -m venv .venv && ") for line in block.splitlines()] == [True, True]
 
 
-# ------------------------------------------------------------------------------------------------ at home from gpt4free
+# ------------------------------------------------------------------------------------------------ gpt4free's way of calling
 
 
 def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
