@@ -13,12 +13,16 @@ import gzip
 import html
 import http.client
 import io
+import itertools
 import json
+import multiprocessing
 import os
 import pathlib
+import pickle
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -26,17 +30,20 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import tracemalloc
 import types
+import zipapp
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import pytest
 import requests
 import responses
 import urllib3
+from requests.structures import CaseInsensitiveDict
 
 import chatgptfree
 from chatgptfree import (
@@ -50,6 +57,7 @@ from chatgptfree import (
     demo_site,
     format_prompt,
     main,
+    show,
 )
 
 os.environ["NO_PROXY"] = "127.0.0.1,localhost"  # the sites here are on the loopback, whatever proxy the environment names
@@ -2226,3 +2234,2518 @@ def test_async_code_calls_it_in_a_thread():
 
     with Site(classic_answer) as site, ChatgptFree(site.url) as bot:
         assert asyncio.run(ask(bot)) == ["one", "two", "three"]
+
+
+# ----------------------------------------------------------------------------------------------------- conversations
+
+LOCAL_PAGES = {"classic": CLASSIC_PAGE, "current": current_box(ajax_url=None)}
+ASKED_BEFORE = [{"role": "user", "content": "My name is Ann."}, {"role": "assistant", "content": "Hello Ann."}]
+NEW = {"role": "user", "content": "What is my name?"}
+CACHED = json.dumps({"success": True, "data": {"cache_key": "aipkit_sse_1"}})
+
+
+@pytest.fixture(params=["classic", "current"])
+def protocol(request):
+    return request.param
+
+
+def is_first_step(form):
+    return form["action"] == "aipkit_cache_sse_message"
+
+
+def reply(handler, form, *words, end=True):
+    """Answer in these pieces, in the protocol of the question. Without `end`, hang up behind them."""
+    if is_first_step(form):
+        return handler.whole(CACHED)
+    is_current = form["action"] == "aipkit_frontend_chat_stream"
+    pieces = [data({"delta": word}) if is_current else chunk(word) for word in words]
+    if end:
+        return handler.chunks(*pieces, CURRENT_DONE if is_current else DONE)
+    handler.chunks(*pieces, end=False)
+    return handler.hang_up()
+
+
+def hello(handler, form):
+    reply(handler, form, "Hello ", "Ann.")
+
+
+def told(site):
+    """The messages that a site got, of either protocol."""
+    return [form["message"] for *_, form in site.asked if "message" in form]
+
+
+def streams(site):
+    """The second requests of the current protocol."""
+    return [form for *_, form in site.asked if form.get("action") == "aipkit_frontend_chat_stream"]
+
+
+def test_a_current_site_gets_the_new_message_only_in_one_conversation(mock):
+    add_current(mock, CURRENT_ANSWER)
+    chat = ChatgptFree(SITE).conversation(system="Be terse.")
+    assert chat.complete("My name is Ann.") == "Hello, wörld 🌍"
+    assert list(chat.stream("What is my name?")) == ["Hel", "lo, wörld 🌍"]
+    first = "System: Be terse.\nUser: My name is Ann.\nAssistant:"
+    assert [form["message"] for form in forms(mock)] == [first, "What is my name?"]
+    first, second = forms(mock, "GET")[1:]
+    assert first["session_id"] == second["session_id"]
+    assert first["conversation_uuid"] == second["conversation_uuid"] != first["session_id"]
+    assert len(first["conversation_uuid"]) == 36
+
+
+def test_a_classic_site_gets_the_history_with_each_message(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    chat = ChatgptFree(SITE).conversation(system="Be terse.")
+    assert isinstance(chat.complete("My name is Ann."), Reply)
+    assert "".join(chat.stream("What is my name?")) == "Hello, wörld 🌍"
+    first = "System: Be terse.\nUser: My name is Ann.\n"
+    assert [form["message"] for form in forms(mock)] == [
+        first + "Assistant:",
+        first + "Assistant: Hello, wörld 🌍\nUser: What is my name?\nAssistant:",
+    ]
+
+
+def test_the_first_message_of_a_conversation_without_a_system_text_goes_as_it_is(protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site:
+        ChatgptFree(site.url).conversation().complete("My name is Ann.")
+        assert told(site) == ["My name is Ann."]
+
+
+def test_messages_are_what_was_said_and_can_be_saved_as_json(protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site:
+        chat = ChatgptFree(site.url).conversation("Be terse.")
+        assert chat.messages == [{"role": "system", "content": "Be terse."}]
+        chat.complete("My name is Ann.")
+    assert json.loads(json.dumps(chat.messages)) == [{"role": "system", "content": "Be terse."}, *ASKED_BEFORE]
+
+
+def test_messages_put_back_into_a_new_conversation_go_along_once(protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site:
+        chat = ChatgptFree(site.url).conversation()
+        chat.messages = json.loads(json.dumps(ASKED_BEFORE))
+        chat.complete("What is my name?")
+        chat.complete("And yours?")
+        assert told(site)[0] == format_prompt([*ASKED_BEFORE, NEW])
+        assert told(site)[1] == ("And yours?" if protocol == "current" else format_prompt(chat.messages[:-1]))
+        assert len(chat.messages) == 6
+
+
+def test_streams_of_two_conversations_can_be_read_by_turns(protocol):
+    def answer(handler, form):
+        reply(handler, form, "one ", "two ", "three")
+
+    with Site(answer, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chats = [bot.conversation(), bot.conversation()]
+        for turn in "12":
+            pairs = list(zip(*(chat.stream(f"{name}{turn}") for name, chat in zip("AB", chats))))
+            assert pairs == [("one ", "one "), ("two ", "two "), ("three", "three")]
+        said = [[message["content"] for message in chat.messages[::2]] for chat in chats]
+        assert said == [["A1", "A2"], ["B1", "B2"]]
+        if protocol == "current":
+            ids = [form["conversation_uuid"] for form in streams(site)]
+            assert (ids[0], ids[1]) == (ids[2], ids[3])
+            assert ids[0] != ids[1]
+            assert len({form["session_id"] for form in streams(site)}) == 1
+            assert told(site) == ["A1", "B1", "A2", "B2"]
+        else:
+            assert "B1" not in told(site)[2]
+            assert "A1" not in told(site)[3]
+
+
+def test_conversations_of_one_client_run_in_threads_of_their_own(protocol):
+    def talk(name):
+        chat = bot.conversation(f"You are {name}.")
+        for turn in range(5):
+            chat.complete(f"{name}, {turn}")
+        return chat.messages
+
+    with Site(hello, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
+        for i, messages in enumerate(pool.map(talk, [f"bot {i}" for i in range(8)])):
+            assert [message["content"] for message in messages[1::2]] == [f"bot {i}, {turn}" for turn in range(5)]
+        assert len(site.pages()) == 1
+        assert len({form["conversation_uuid"] for form in streams(site)}) == (8 if protocol == "current" else 0)
+
+
+def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(protocol):
+    broken = []
+
+    def answer(handler, form):
+        if is_first_step(form) or broken:
+            return hello(handler, form)
+        broken.append(form)
+        return reply(handler, form, "Hello ", "A", end=False)
+
+    with Site(answer, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation("Be terse.")
+        with pytest.raises(IncompleteReplyError) as caught:
+            chat.complete("My name is Ann.")
+        assert caught.value.partial == "Hello A"
+        assert chat.messages[1:] == [ASKED_BEFORE[0], {"role": "assistant", "content": "Hello A"}]
+        assert chat.complete("What is my name?") == "Hello Ann."
+        assert told(site)[1] == ("What is my name?" if protocol == "current" else format_prompt(chat.messages[:-1]))
+        assert len(chat.messages) == 5
+
+
+def leave(texts):
+    for _ in texts:
+        break
+
+
+def raise_in_loop(texts):
+    with pytest.raises(KeyError):
+        for text in texts:
+            {}[text]
+
+
+def interrupt(texts):
+    next(texts)
+    with pytest.raises(KeyboardInterrupt):
+        texts.throw(KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("stop", [leave, raise_in_loop, interrupt], ids=lambda stop: stop.__name__)
+def test_what_was_heard_of_an_answer_that_the_caller_left_counts_as_the_answer(stop, protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation()
+        stop(chat.stream("My name is Ann."))
+        assert chat.messages == [ASKED_BEFORE[0], {"role": "assistant", "content": "Hello "}]
+        chat.complete("What is my name?")
+        assert told(site)[1] == ("What is my name?" if protocol == "current" else format_prompt(chat.messages[:-1]))
+
+
+def test_what_was_shown_before_an_interrupt_is_said_though_the_traceback_is_kept(protocol, monkeypatch):
+    def interrupted(*_, end="", **__):
+        if "Hello" in end:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    with Site(hello, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation()
+        monkeypatch.setattr(chatgptfree, "print", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            chatgptfree.show(chat.stream("My name is Ann."))
+        chat.complete("What is my name?")
+        assert [message["content"] for message in chat.messages[:3]] == ["My name is Ann.", "Hello ", "What is my name?"]
+        assert told(site)[1] == ("What is my name?" if protocol == "current" else format_prompt(chat.messages[:-1]))
+    del caught
+
+
+def test_a_message_that_is_not_read_is_not_said(protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site:
+        chat = ChatgptFree(site.url).conversation()
+        chat.stream("My name is Ann.").close()
+        assert chat.messages == site.asked == []
+
+
+def refuse(handler, form):
+    handler.whole(json.dumps({"status": "error", "success": False, "msg": "Banned word"}))
+
+
+def limit(handler, form):
+    handler.whole("Slow down", 429)
+
+
+def challenge(handler, form):
+    handler.whole("<title>Just a moment...</title>", 403)
+
+
+def reset(handler, form):
+    handler.hang_up(reset=True)
+
+
+def say_nothing(handler, form):
+    handler.chunks(CURRENT_HEAD if "cache_key" in form else DONE)
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [
+        (refuse, ChatgptFreeError),
+        (limit, RateLimitError),
+        (challenge, BlockedError),
+        (reset, requests.ConnectionError),
+        (say_nothing, ChatgptFreeError),
+    ],
+    ids=lambda value: value.__name__,
+)
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_turn_that_fails_before_any_text_leaves_messages_alone_and_the_conversation_usable(fail, kind, turn, protocol):
+    failing = []
+
+    def answer(handler, form):
+        if failing and not (is_first_step(form) and fail is say_nothing):
+            return fail(handler, form)
+        return hello(handler, form)
+
+    with Site(answer, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation("Be terse.")
+        if turn == 2:
+            chat.complete("My name is Ann.")
+        before = list(chat.messages)
+        failing.append(True)
+        with pytest.raises(kind):
+            chat.complete("Will this fail?")
+        assert chat.messages == before
+        failing.clear()
+        assert chat.complete("What is my name?") == "Hello Ann."
+        known = protocol == "current" and turn == 2
+        assert told(site)[-1] == ("What is my name?" if known else format_prompt([*before, NEW]))
+        assert len({form["conversation_uuid"] for form in streams(site)}) <= 1
+
+
+@pytest.mark.parametrize("options", [{"model": "gpt-9"}, {"web_search": True}, {"image": "no such file.png"}, {"timout": 3}])
+def test_wrong_options_of_a_turn_leave_messages_alone_and_the_conversation_usable(options, mock):
+    add_current(mock, CURRENT_ANSWER)
+    chat = ChatgptFree(SITE).conversation()
+    with pytest.raises((ValueError, TypeError, OSError)):
+        chat.complete("Hi", **options)
+    assert chat.messages == forms(mock) == []
+    assert chat.complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize("renewal", ["nonce action", "page"])
+def test_a_nonce_that_expires_in_a_conversation_does_not_end_it(renewal, protocol):
+    nonce = ["first"]
+
+    def page(handler):
+        handler.whole(classic_box(nonce[0]) if protocol == "classic" else current_box(nonce=nonce[0], ajax_url=None))
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            if renewal == "page":
+                return handler.whole("0", 400)
+            return handler.whole(json.dumps({"success": True, "data": {"nonce": nonce[0]}}))
+        if nonce[0] not in (form.get("_wpnonce"), form.get("_ajax_nonce")):
+            return handler.whole("The link you followed has expired.", 403)
+        return hello(handler, form)
+
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation("Be terse.")
+        chat.complete("My name is Ann.")
+        nonce[0] = "second"
+        assert chat.complete("What is my name?") == "Hello Ann."
+        assert told(site)[-1] == ("What is my name?" if protocol == "current" else format_prompt(chat.messages[:-1]))
+        assert len({form["conversation_uuid"] for form in streams(site)}) == (1 if protocol == "current" else 0)
+        assert len(chat.messages) == 5
+
+
+@pytest.mark.parametrize(("before", "after"), [("classic", "current"), ("current", "classic")])
+def test_the_history_goes_along_to_a_plugin_of_the_other_protocol(before, after):
+    speaks = [before]
+
+    def answer(handler, form):
+        if ("wpaicg" if speaks[0] == "current" else "aipkit") in form["action"]:
+            return handler.whole("0", 400)
+        return hello(handler, form)
+
+    with Site(answer, lambda handler: handler.whole(LOCAL_PAGES[speaks[0]])) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation("Be terse.")
+        chat.complete("My name is Ann.")
+        speaks[0] = after
+        assert chat.complete("What is my name?") == "Hello Ann."
+        assert told(site)[-1] == format_prompt([{"role": "system", "content": "Be terse."}, *ASKED_BEFORE, NEW])
+        chat.complete("And yours?")
+        assert told(site)[-1] == ("And yours?" if after == "current" else format_prompt(chat.messages[:-1]))
+        speaks[0] = before
+        chat.complete("Are you back?")
+        assert told(site)[-1] == format_prompt(chat.messages[:-1])
+
+
+def test_the_history_goes_along_to_the_bot_that_replaces_a_deleted_one():
+    bot_id = ["1"]
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return handler.whole("0", 400)
+        if form["bot_id"] != bot_id[0] and not is_first_step(form):
+            return handler.chunks("event: error\n" + data({"error": "Invalid chatbot specified."}) + CURRENT_DONE)
+        return hello(handler, form)
+
+    with Site(answer, lambda handler: handler.whole(current_box(bot_id[0], ajax_url=None))) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation()
+        chat.complete("My name is Ann.")
+        bot_id[0] = "2"
+        assert chat.complete("What is my name?") == "Hello Ann."
+        assert told(site)[-2:] == ["What is my name?", format_prompt([*ASKED_BEFORE, NEW])]
+        chat.complete("And yours?")
+        assert told(site)[-1] == "And yours?"
+
+
+def test_the_history_goes_along_to_another_bot_of_the_page(mock):
+    add_current(mock, CURRENT_ANSWER)
+    chat = ChatgptFree(SITE).conversation()
+    for model in (None, "DeepSeek", "DeepSeek", None):
+        chat.complete("Hi", model=model)
+    lengths = [form["message"].count("User: Hi") for form in forms(mock)]
+    assert lengths == [0, 2, 0, 4]
+
+
+def test_the_functions_of_the_module_hold_conversations_too(mock):
+    mock.get(ChatgptFree.url + "/", body=CURRENT_PAGE)
+    chat = chatgptfree.conversation("Be terse.", timeout=3)
+    assert isinstance(chat, chatgptfree.Conversation)
+    assert chat._bot is chatgptfree.complete.__self__
+
+
+@pytest.mark.parametrize("message", ["", " \n", None, 7, ["Hi"]])
+def test_a_message_of_a_conversation_is_some_text(message, protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site:
+        chat = ChatgptFree(site.url).conversation("Be terse.")
+        with pytest.raises((ValueError, TypeError)):
+            chat.stream(message)
+        assert site.asked == []
+
+
+def test_what_a_restored_message_lacks_is_named():
+    chat = ChatgptFree(SITE).conversation()
+    chat.messages = [{"role": "user"}]
+    with pytest.raises(ValueError, match=r"messages\[0\] has no 'content'"):
+        chat.stream("Hi")
+
+
+def test_a_conversation_that_was_pickled_takes_its_history_along(protocol):
+    with Site(hello, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation()
+        chat.complete("My name is Ann.")
+        pickle.loads(pickle.dumps(chat)).complete("What is my name?")
+        guests = {form["session_id"] for form in streams(site)}
+        assert told(site)[-1] == ("What is my name?" if len(guests) == 1 else format_prompt([*ASKED_BEFORE, NEW]))
+
+
+# -------------------------------------------------------------------------------------- a web search, an image
+
+
+def offering(box, **offers):
+    """A box of the current protocol whose page offers more to its visitors."""
+    more = "".join(f"&quot;{key}&quot;: {json.dumps(value)}, " for key, value in offers.items())
+    return box.replace("&quot;headerName&quot;", more + "&quot;headerName&quot;")
+
+
+OPENAI = offering(current_box(1, name="GPT"), imageUploadEnabledUI=True, allowWebSearchTool=True)
+GOOGLE = offering(current_box(2, name="Gemini"), imageUploadEnabledUI=False, allowWebSearchTool=0, allowGoogleSearchGrounding=1)
+PLAIN = current_box(3, name="Plain")
+SEARCH_FIELDS = {"frontend_web_search_active", "frontend_google_search_grounding_active"}
+PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\n" + b"\0" * 9, b"\xff\xd8\xff\xe0" + b"\n" * 9, b"RIFF\x0a\0\0\nWEBPVP8 "
+
+
+@pytest.mark.parametrize(
+    ("model", "field"), [("GPT", "frontend_web_search_active"), ("Gemini", "frontend_google_search_grounding_active")]
+)
+def test_a_web_search_is_asked_for_in_the_bots_own_way(mock, model, field):
+    add_current(mock, CURRENT_ANSWER, page=OPENAI + GOOGLE)
+    bot = ChatgptFree(SITE, model=model)
+    bot.complete("Hi", web_search=True)
+    bot.complete("Hi")
+    searched, plain = forms(mock, "GET")[1:]
+    assert {name: searched[name] for name in SEARCH_FIELDS & searched.keys()} == {field: "true"}
+    assert not SEARCH_FIELDS & plain.keys()
+    assert not any(SEARCH_FIELDS & form.keys() for form in forms(mock))
+
+
+@pytest.mark.parametrize(
+    ("options", "page", "words"),
+    [
+        ({"web_search": True}, PLAIN + OPENAI + GOOGLE, r"Plain \(3\) .*web_search.* GPT \(1\), Gemini \(2\)"),
+        ({"web_search": True}, PLAIN, r"Plain \(3\) .*web_search.*no bot"),
+        ({"web_search": True}, CLASSIC_PAGE, "classic.*web_search"),
+        ({"image": PNG}, GOOGLE + OPENAI + PLAIN, r"Gemini \(2\) .*image.* GPT \(1\)(?!.*Plain)"),
+        ({"image": PNG}, PLAIN, r"Plain \(3\) .*image.*no bot"),
+        ({"image": PNG}, CLASSIC_PAGE, "classic.*image"),
+    ],
+)
+def test_what_the_bot_does_not_offer_is_refused_before_the_message_is_sent(mock, options, page, words):
+    add_current(mock, CURRENT_ANSWER, page=page)
+    with pytest.raises(ValueError, match=words):
+        ChatgptFree(SITE).complete("Hi", **options)
+    assert not forms(mock)
+
+
+class PathLike:
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+@pytest.mark.parametrize("given", [str, pathlib.Path, PathLike, pathlib.Path.read_bytes], ids=lambda given: given.__name__)
+@pytest.mark.parametrize(("raw", "kind"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (WEBP, "image/webp")])
+def test_an_image_is_sent_by_its_first_bytes_whatever_its_name(mock, tmp_path, given, raw, kind):
+    add_current(mock, CURRENT_ANSWER, page=OPENAI)
+    path = tmp_path / "cat.gif"
+    path.write_bytes(raw)
+    bot = ChatgptFree(SITE)
+    assert bot.complete("What is this?", image=given(path)) == "Hello, wörld 🌍"
+    bot.complete("Hi")
+    with_image, without = forms(mock)
+    (image,) = json.loads(with_image["image_inputs"])
+    assert image == {"mime_type": kind, "base64_data": chatgptfree.b64encode(raw).decode()}
+    assert with_image["message"] == "What is this?"
+    assert "image_inputs" not in without
+
+
+@pytest.mark.parametrize(
+    ("prompt", "image", "kind", "words"),
+    [
+        ("Hi", b"GIF89a" + b"\0" * 9, ValueError, "JPEG, PNG or WebP"),
+        ("Hi", b"", ValueError, "JPEG, PNG or WebP"),
+        ("Hi", b"RIFF\0\0\0\0WAVEfmt ", ValueError, "JPEG, PNG or WebP"),
+        ("Hi", b" " + PNG, ValueError, "JPEG, PNG or WebP"),
+        ("Hi", PNG + b"\0" * 20_000_000, ValueError, "20,000,000 bytes"),
+        ("", PNG, ValueError, "prompt is empty"),
+        ("Hi", bytearray(PNG), TypeError, "image must be .* not bytearray"),
+        ("Hi", 7, TypeError, "image must be .* not int"),
+        ("Hi", "no such file.png", FileNotFoundError, "no such file.png"),
+        ("Hi", str(HERE), OSError, None),
+    ],
+    ids=["gif", "no bytes", "wave", "late", "too big", "no prompt", "bytearray", "int", "missing", "folder"],
+)
+def test_an_image_that_cannot_be_sent_is_refused_at_the_call(prompt, image, kind, words):
+    with Site(hello, LOCAL_PAGES["current"]) as site:
+        bot = ChatgptFree(site.url)
+        for ask in (bot.stream, bot.complete, bot.conversation().stream):
+            with pytest.raises(kind, match=words):
+                ask(prompt, image=image)
+        assert site.asked == []
+
+
+def test_an_image_of_exactly_the_limit_is_sent_and_one_byte_more_is_not(monkeypatch, tmp_path, mock):
+    monkeypatch.setattr(chatgptfree, "IMAGE_LIMIT", len(PNG))
+    add_current(mock, CURRENT_ANSWER, page=OPENAI)
+    ChatgptFree(SITE).complete("Hi", image=PNG)
+    (tmp_path / "cat.png").write_bytes(PNG + b"\0")
+    with pytest.raises(ValueError, match=f"over {len(PNG)} bytes"):
+        ChatgptFree(SITE).complete("Hi", image=tmp_path / "cat.png")
+
+
+def test_an_image_in_a_conversation_goes_with_its_own_message_only(mock):
+    add_current(mock, CURRENT_ANSWER, page=OPENAI)
+    chat = ChatgptFree(SITE).conversation()
+    chat.complete("What is this?", image=PNG)
+    chat.complete("And what colour?")
+    assert ["image_inputs" in form for form in forms(mock)] == [True, False]
+    assert json.loads(json.dumps(chat.messages))[0] == {"role": "user", "content": "What is this?"}
+
+
+# ------------------------------------------------------------------------------------------------------ options once
+
+
+class Recorder:
+    """A session of the caller's that keeps what each request came with. Its site has two bots that offer everything."""
+
+    page = OPENAI + GOOGLE.replace("false", "true")
+
+    def __init__(self):
+        self.options, self.fields = [], []
+
+    def get(self, url, params=None, **options):
+        self.options.append(options)
+        self.fields.append(params or {})
+        return fake_response([(CURRENT_ANSWER if params else self.page).encode()], url)
+
+    def post(self, url, data, **options):
+        self.options.append(options)
+        self.fields.append(data)
+        return fake_response([CACHED.encode()], url)
+
+
+OPTIONS = [
+    ("proxy", "http://a:1", "http://b:1", "proxies"),
+    ("timeout", 30, 120, "timeout"),
+    ("timeout", (3, 30), None, "timeout"),
+    ("cookies", {"a": "1"}, {"b": "2"}, "cookies"),
+    ("cookies", {"a": "1"}, None, "cookies"),
+    ("auth", ("a", "1"), ("b", "2"), "auth"),
+    ("cert", "a.pem", "b.pem", "cert"),
+    ("verify", "a.pem", True, "verify"),
+    ("hooks", {"response": []}, {}, "hooks"),
+    ("proxies", {"http": "http://a:1"}, {"http": "http://b:1"}, "proxies"),
+]
+
+
+def callers(bot, **own):
+    """Each way to ask, as a function without arguments."""
+    return [
+        lambda: list(bot.stream("Hi", **own)),
+        lambda: bot.complete("Hi", **own),
+        lambda: bot.list_models(**own),
+        lambda: bot.conversation().complete("Hi", **own),
+        lambda: list(bot.conversation(**own).stream("Hi")),
+    ]
+
+
+@pytest.mark.parametrize(("name", "default", "own", "told_as"), OPTIONS)
+@pytest.mark.parametrize("way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"])
+def test_an_option_given_once_goes_with_every_request_and_a_calls_own_wins(name, default, own, told_as, way):
+    def as_requests_has_it(value):
+        return {"http": value, "https": value} if name == "proxy" else value
+
+    for given, expected in (({}, default), ({name: own}, own)):
+        session = Recorder()
+        callers(ChatgptFree(SITE, session=session, **{name: default}), **given)[way]()
+        assert session.options
+        for options in session.options:
+            assert options[told_as] == as_requests_has_it(expected)
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "used"),
+    [
+        ({"proxy": "http://a:1"}, {"proxies": {"http": "http://b:1"}}, {"http": "http://b:1"}),
+        ({"proxies": {"http": "http://a:1"}}, {"proxy": "http://b:1"}, {"http": "http://b:1", "https": "http://b:1"}),
+    ],
+)
+@pytest.mark.parametrize("way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"])
+def test_a_calls_own_proxy_wins_in_whichever_of_the_two_ways_it_is_given(default, own, used, way):
+    session = Recorder()
+    callers(ChatgptFree(SITE, session=session, **default), **own)[way]()
+    assert all(options["proxies"] == used for options in session.options)
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "expected"),
+    [
+        ({}, {}, ("1", False, False)),
+        ({"model": "Gemini", "image": PNG, "web_search": True}, {}, ("2", True, True)),
+        ({"model": "Gemini"}, {"model": "GPT"}, ("1", False, False)),
+        ({"model": "Gemini"}, {"model": None}, ("1", False, False)),
+        ({"web_search": True}, {"web_search": False}, ("1", False, False)),
+        ({"image": PNG}, {"image": None}, ("1", False, False)),
+    ],
+)
+@pytest.mark.parametrize("way", [0, 1, 3, 4], ids=["stream", "complete", "message", "conversation"])
+def test_model_image_and_web_search_can_be_given_once_too(default, own, expected, way):
+    session = Recorder()
+    callers(ChatgptFree(SITE, session=session, **default), **own)[way]()
+    _, first, second = session.fields
+    assert (first["bot_id"], "image_inputs" in first, bool(SEARCH_FIELDS & second.keys())) == expected
+
+
+def test_list_models_is_not_troubled_by_a_default_that_it_has_no_use_for(mock):
+    mock.get(SITE + "/", body=OPENAI + GOOGLE)
+    assert ChatgptFree(SITE, model="Gemini", image=PNG, web_search=True).list_models() == ["GPT", "Gemini"]
+
+
+@pytest.mark.parametrize("way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"])
+def test_headers_are_merged_whatever_the_case_of_their_names(way):
+    session = Recorder()
+    bot = ChatgptFree(SITE, session=session, headers={"User-Agent": "default", "x-kept": "kept", "X-Gone": "default"})
+    callers(bot, headers={"user-AGENT": "own", "X-New": "new", "x-gone": None})[way]()
+    for options in session.options:
+        lower = [(name.lower(), value) for name, value in options["headers"].items()]
+        assert len(dict(lower)) == len(lower)
+        sent = dict(lower)
+        assert (sent["user-agent"], sent["x-kept"], sent["x-new"], sent["x-gone"]) == ("own", "kept", "new", None)
+        assert "accept" in sent
+
+
+def test_headers_of_client_conversation_and_message_are_merged_in_this_order():
+    session = Recorder()
+    bot = ChatgptFree(SITE, session=session, headers={"X-A": "1", "X-B": "1", "X-C": "1"})
+    chat = bot.conversation(headers={"x-b": "2", "x-c": "2"})
+    chat.complete("Hi", headers={"X-c": "3"})
+    chat.complete("Hi")
+    sent = [CaseInsensitiveDict(options["headers"]) for options in session.options]
+    assert [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent] == ["123"] * 3 + ["122"] * 2
+
+
+def test_no_call_changes_what_the_caller_gave():
+    headers, own = {"X-A": "1"}, {"x-a": "2"}
+    bot = ChatgptFree(SITE, session=Recorder(), headers=headers)
+    chat = bot.conversation(timeout=3)
+    chat.complete("Hi", headers=own)
+    bot.complete("Hi", headers=own)
+    assert (headers, own, bot._options, chat._options) == (
+        {"X-A": "1"},
+        {"x-a": "2"},
+        {"headers": {"X-A": "1"}},
+        {"headers": {"X-A": "1"}, "timeout": 3},
+    )
+
+
+def test_positional_arguments_win_too():
+    session = Recorder()
+    bot = ChatgptFree(SITE, session=session, model="Gemini", proxy="http://a:1", timeout=30, cookies={"a": "1"})
+    for ask in (bot.complete, lambda *args: list(bot.stream(*args))):
+        session.options.clear()
+        ask("Hi", "GPT", None, 120, None)
+        assert session.fields[-2]["bot_id"] == "1"
+        for options in session.options[-2:]:
+            assert (options["timeout"], options["cookies"], "proxies" in options) == (120, None, False)
+        ask("Hi", "GPT")
+        assert (session.options[-1]["timeout"], session.options[-1]["cookies"]) == (30, {"a": "1"})
+    assert session.options[-1]["cookies"] == {"a": "1"}
+
+
+def test_mapped_calls_carry_the_options_of_the_client():
+    def answer(handler, form):
+        reply(handler, form, f"{handler.headers['X-Team']} {form.get('bot_id')}")
+
+    with Site(answer, OPENAI + GOOGLE) as site, ChatgptFree(site.url, model="Gemini", headers={"X-Team": "blue"}) as bot:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(bot.complete, ["a", "b", "c"] * 4)) == ["blue 2"] * 12
+        assert list(map(bot.complete, ["a", "b"])) == ["blue 2"] * 2
+        assert sorted(told(site)) == sorted(["a", "b", "c"] * 4 + ["a", "b"])
+
+
+# --------------------------------------------------------------------------------------------------- mistakes named
+
+
+@pytest.mark.parametrize("wrong", ["stream", "temperature", "timout", "params", "allow_redirects", "json", "max_tokens", "data"])
+def test_a_keyword_that_nobody_takes_is_named_at_the_call(wrong):
+    with Site(hello, LOCAL_PAGES["current"]) as site:
+        bot = ChatgptFree(site.url)
+        asks = [lambda **own: bot.stream("Hi", **own), lambda **own: bot.complete("Hi", **own), bot.list_models, bot.conversation]
+        asks += [lambda **own: bot.conversation().stream("Hi", **own), lambda **own: bot.conversation().complete("Hi", **own)]
+        asks += [lambda **own: ChatgptFree(site.url, **own)]
+        asks += [lambda **own: ChatgptFree(site.url, session=requests.Session(), **own)]
+        for ask in asks:
+            with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'"):
+                ask(**{wrong: True})
+        assert site.asked == []
+
+
+@pytest.mark.parametrize("wrong", ["prompt", "message", "memory"])
+def test_a_keyword_that_has_a_name_of_the_librarys_own_is_named_at_the_call_too(wrong):
+    bot = ChatgptFree(SITE)
+    for ask in (bot.stream, bot.complete, bot.conversation().stream):
+        with pytest.raises(TypeError, match=f"'{wrong}'"):
+            ask("Hi", **{wrong: "Hi"})
+
+
+def test_a_session_that_is_not_requests_own_gets_its_other_keywords():
+    session = Recorder()
+    bot = ChatgptFree(SITE, session=session, impersonate="chrome")
+    bot.complete("Hi", thread=7)
+    bot.conversation(thread=8).complete("Hi")
+    assert [options["impersonate"] for options in session.options] == ["chrome"] * 5
+    assert [options["thread"] for options in session.options] == [7] * 3 + [8] * 2
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"cookies": "a=b"}, "cookies must be .*dict.*, not str"),
+        ({"cookies": [("a", "b")]}, "cookies must be .*dict.*, not list"),
+        ({"proxy": {"http": "http://a:1"}}, "proxy must be a str.*, not dict"),
+        ({"proxies": "http://a:1"}, "proxies must be a dict, not str"),
+        ({"headers": [("a", "b")]}, "headers must be a dict, not list"),
+        ({"headers": "a: b"}, "headers must be a dict, not str"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named_at_the_call(option, words):
+    with Site(hello, LOCAL_PAGES["current"]) as site:
+        bot = ChatgptFree(site.url)
+        asks = [lambda **own: bot.stream("Hi", **own), lambda **own: bot.complete("Hi", **own), bot.list_models, bot.conversation]
+        asks += [lambda **own: bot.conversation().stream("Hi", **own), lambda **own: ChatgptFree(site.url, **own)]
+        asks += [lambda **own: ChatgptFree(site.url, session=Recorder(), **own)]
+        for ask in asks:
+            with pytest.raises(TypeError, match=f"^{words}"):
+                ask(**option)
+        assert site.asked == []
+
+
+@pytest.mark.parametrize("system", [7, {"role": "system", "content": "Be terse."}])
+def test_a_system_text_of_the_wrong_type_is_a_typeerror_by_the_first_message(system):
+    with pytest.raises((TypeError, ValueError), match=r"system|messages\[0\]"):
+        ChatgptFree(SITE).conversation(system).stream("Hi")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "  ", "site.example", "site.example:8080/chat", "//site.example/", "ftp://site.example/", "http://", "http:///chat",
+                "https://a..b/", "/chat", "mailto:me@site.example"]
+)  # fmt: skip
+def test_what_is_no_address_is_refused_in_the_constructor(address):
+    with pytest.raises(ValueError, match="http:// or https://"):
+        ChatgptFree(address)
+
+
+def test_a_refused_address_does_not_show_its_password():
+    with pytest.raises(ValueError, match="site.example") as caught:
+        ChatgptFree("ftp://me:secret@site.example/")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blanks", [" ", "\n", "\t \r\n"])
+def test_blanks_around_an_address_are_stripped(mock, blanks):
+    add_current(mock, CURRENT_ANSWER)
+    bot = ChatgptFree(blanks + SITE + blanks)
+    assert (bot.url, bot.complete("Hi")) == (SITE, "Hello, wörld 🌍")
+
+
+@pytest.mark.parametrize("prompt", ["", " \n\t", *([{"role": role, "content": text} for role in "us"] for text in ("", " ", []))])
+def test_an_empty_prompt_is_a_valueerror_at_the_call(prompt):
+    with Site(hello, LOCAL_PAGES["classic"]) as site:
+        for ask in (ChatgptFree(site.url).stream, ChatgptFree(site.url).complete):
+            with pytest.raises(ValueError, match="prompt is empty"):
+                ask(prompt)
+        assert site.asked == []
+
+
+# ------------------------------------------------------------------------------------------------------ the demo site
+
+
+@pytest.mark.parametrize(
+    "text", ["HELLO", "  two\n\n    lines \t", "ümläut 🌍 <b>&amp;</b>", "data: [DONE]\n\nmore", "x" * 9999, " \n"]
+)
+def test_the_demo_site_streams_the_text_that_it_is_given_for_a_prompt(text, without_pauses):
+    prompts = []
+
+    def answer(prompt):
+        prompts.append(prompt)
+        return text
+
+    with demo_site(answer) as url, ChatgptFree(url) as bot:
+        assert bot.complete('if a<b:\n  "x" & %41') == text
+    assert prompts == ['if a<b:\n  "x" & %41']
+
+
+def test_the_demo_site_streams_word_by_word(without_pauses):
+    with demo_site(lambda prompt: "one two three") as url:
+        assert list(ChatgptFree(url).stream("Hi")) == ["one ", "two ", "three"]
+
+
+def failure(kind, *words, **attributes):
+    error = kind(*words)
+    vars(error).update(attributes)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("raised", "words", "attributes"),
+    [
+        (failure(ChatgptFreeError, "Bän <word> \"x\""), "Bän .*\"x\"", {"partial": ""}),
+        (failure(ChatgptFreeError), "without words", {"partial": ""}),
+        (failure(RateLimitError, "Slow down", retry_after=7.0), "Slow down .*7 s", {"retry_after": 7.0}),
+        (failure(RateLimitError, "Slow down", retry_after=7), "Slow down", {"retry_after": 7.0}),
+        (failure(RateLimitError, "You have reached your token limit."), "token limit", {"retry_after": None}),
+        (failure(RateLimitError), "429", {"retry_after": None}),
+        (failure(BlockedError, "Just a moment..."), "browser", {"partial": ""}),
+        (failure(IncompleteReplyError, "cut", partial="The capital "), "broke off", {"partial": "The capital "}),
+        (failure(IncompleteReplyError, "cut"), "no answer", {"partial": ""}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_the_demo_site_fails_with_the_error_that_it_is_given(raised, words, attributes, without_pauses, capfd):
+    def answer(prompt):
+        raise raised
+
+    with demo_site(answer) as url, ChatgptFree(url) as bot:
+        for ask in (bot.complete, lambda prompt: list(bot.stream(prompt)), bot.conversation().complete):
+            with pytest.raises(ChatgptFreeError, match=words) as caught:
+                ask("Hi")
+            assert caught.type is type(raised)
+            assert {name: getattr(caught.value, name) for name in attributes} == attributes
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_demo_site_that_fails_after_some_text_gives_the_text_first(without_pauses):
+    def answer(prompt):
+        raise failure(ChatgptFreeError, "Overloaded", partial="one two")
+
+    heard = []
+    with demo_site(answer) as url, pytest.raises(IncompleteReplyError, match="broke off: Overloaded") as caught:
+        heard.extend(ChatgptFree(url).stream("Hi"))
+    assert caught.value.partial == "one two"
+
+
+def test_the_demo_site_can_fail_once_and_then_answer(without_pauses):
+    replies = iter([failure(RateLimitError, "Slow down", retry_after=0.0), "Hello"])
+
+    def answer(prompt):
+        reply = next(replies)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    with demo_site(answer) as url, ChatgptFree(url) as bot:
+        with pytest.raises(RateLimitError):
+            bot.complete("Hi")
+        assert bot.complete("Hi") == "Hello"
+
+
+def test_the_demo_site_holds_conversations(without_pauses):
+    with demo_site(lambda prompt: str(prompt.count("User: "))) as url:
+        chat = ChatgptFree(url).conversation("Be terse.")
+        assert [chat.complete("Hi") for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_the_demo_site_speaks_the_classic_protocol(without_pauses):
+    with demo_site(str.upper) as url:
+        page = requests.get(url, timeout=9)
+        nonce, post_id = (re.search(rf'data-{name}="(\w+)"', page.text)[1] for name in ("nonce", "post-id"))
+        form = {"_wpnonce": nonce, "post_id": post_id, "url": url, "message": "hi you", "bot_id": "0"}
+        form["action"] = "wpaicg_chat_shortcode_message"
+        answer = requests.post(url + "/wp-admin/admin-ajax.php", data=form, timeout=9)
+        assert 'class="wpaicg-chat-shortcode"' in page.text
+        *words, done, end = answer.text.split("\n\n")
+        assert [json.loads(line[6:])["choices"][0]["delta"]["content"] for line in words] == ["HI ", "YOU"]
+        assert (done, end) == ("data: [DONE]", "")
+        refused = requests.post(url + "/wp-admin/admin-ajax.php", data={**form, "_wpnonce": "old"}, timeout=9)
+        assert (refused.status_code, refused.text) == (403, "The link you followed has expired.")
+
+
+SCRIPT = """
+import chatgptfree
+with chatgptfree.demo_site(str.upper) as url:
+    print(chatgptfree.ChatgptFree(url).complete("hello"))
+    print(chatgptfree.ChatgptFree(url).conversation().complete("hello"))
+"""
+
+
+def test_a_script_reaches_the_demo_site_where_a_proxy_is_set():
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(
+        command, env={**environment, **proxies}, cwd=HERE, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("HELLO\nHELLO\n", "")
+
+
+# ----------------------------------------------------------------------------------------------------------- pickling
+
+
+def test_a_client_can_be_pickled_with_its_address_and_options(mock):
+    add_current(mock, CURRENT_ANSWER)
+    bot = ChatgptFree(SITE, model="DeepSeek", headers={"X-Team": "blue"}, timeout=7)
+    bot.complete("Hi")
+    copy = pickle.loads(pickle.dumps(bot))
+    assert copy.complete("Hi") == "Hello, wörld 🌍"
+    assert (copy.url, copy._options) == (bot.url, bot._options)
+    assert [form["bot_id"] for form in forms(mock)] == ["25872", "25872"]
+    assert mock.calls[-1].request.headers["X-Team"] == "blue"
+    guests = {dict(parse_qsl(urlsplit(call.request.url).query)).get("session_id") for call in mock.calls} - {None}
+    assert len(guests) == 2
+
+
+class Subclass(ChatgptFree):
+    url = AJAX
+
+
+def test_a_pickled_client_keeps_its_class():
+    assert type(pickle.loads(pickle.dumps(Subclass()))) is Subclass
+    assert pickle.loads(pickle.dumps(Subclass())).url == AJAX
+
+
+def test_a_client_with_a_session_of_the_callers_cannot_be_pickled():
+    with pytest.raises(TypeError, match="session"):
+        pickle.dumps(ChatgptFree(SITE, session=requests.Session()))
+
+
+@pytest.mark.parametrize("kind", [ChatgptFreeError, ChatNotFoundError, BlockedError, RateLimitError, IncompleteReplyError])
+def test_an_error_can_be_pickled_with_all_it_holds(kind):
+    error = failure(kind, "It failed.", partial="some text", retry_after=7.0)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.partial, copy.retry_after) == (kind, "It failed.", "some text", 7.0)
+
+
+@pytest.mark.parametrize("fail", [limit, challenge, reset, refuse], ids=lambda fail: fail.__name__)
+def test_an_error_of_a_call_can_be_pickled(fail, protocol):
+    with Site(fail, LOCAL_PAGES[protocol]) as site, pytest.raises((ChatgptFreeError, requests.RequestException)) as caught:
+        ChatgptFree(site.url).complete("Hi")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), copy.args) == (caught.type, caught.value.args)
+
+
+def test_a_reply_can_be_pickled():
+    copy = pickle.loads(pickle.dumps(Reply("Hello")))
+    assert (type(copy), copy) == (Reply, "Hello")
+
+
+LOCAL_CURRENT_PAGE = current_box(ajax_url=None)
+NONCE_FAILURE = {"success": False, "data": {"message": "Security check failed.", "code": "nonce_failure_cache_sse"}}
+PROTOCOLS = pytest.mark.parametrize(
+    ("answer", "page"), [(classic_answer, CLASSIC_PAGE), (current_answer, LOCAL_CURRENT_PAGE)], ids=["classic", "current"]
+)
+
+
+def failure_of(page=CLASSIC_PAGE, answer=None, url=None, kind=(ChatgptFreeError, requests.RequestException), **options):
+    """The error that a call to a site on the loopback raises; its words have HOST in place of the host."""
+    with Site(answer, page) as site, pytest.raises(kind) as caught:
+        ChatgptFree(url or site.url, **{"timeout": 5, **options}).complete("Hi")
+    caught.words = str(caught.value).replace(site.url.partition("//")[2], "HOST")
+    return caught
+
+
+# ------------------------------------------------------------------------------------- real sites: whole, fair and clear
+
+
+WHOLE_JSON = json.dumps({"status": "success", "msg": "Something went wrong", "data": "Hello world", "log": None}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "texts", "is_whole"),
+    [
+        (chunk("Hello") + chunk(" wor"), ["Hello", " wor"], False),
+        (chunk("Hello") + chunk(" world") + STOP, ["Hello", " world"], True),
+        (chunk("Hello") + chunk(" world", finish_reason="length"), ["Hello", " world"], True),
+        ("", ["Hello world"], True),
+        (chunk("") + WARNING, ["Hello world"], True),
+    ],
+)
+def test_json_behind_a_cut_answer_does_not_make_it_whole_and_is_the_answer_where_no_text_came(before, texts, is_whole):
+    heard, error = ask(CLASSIC_PAGE, before + WHOLE_JSON)
+    assert heard == texts
+    assert error is None if is_whole else isinstance(error, IncompleteReplyError) and error.partial == "Hello wor"
+
+
+def test_a_classic_sites_guest_has_ten_letters_and_digits_for_good(mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    bot.conversation().complete("Hi")
+    ChatgptFree(SITE).complete("Hi")
+    ids = [form["wpaicg_chat_client_id"] for form in forms(mock)]
+    assert all(re.fullmatch("[A-Za-z0-9]{10}", guest) for guest in ids)
+    assert [guest == ids[0] for guest in ids] == [True, True, False]
+
+
+@pytest.mark.parametrize("prompt", ["if a<b and c>d: x", "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 +", "<b>1</b>", "wörld 🌍"])
+def test_of_a_prompt_a_classic_site_gets_lt_for_the_less_than_sign_and_all_else_as_it_is(mock, prompt):
+    add_classic(mock, CLASSIC_ANSWER)
+    ChatgptFree(SITE).complete(prompt)
+    assert forms(mock)[0]["message"] == prompt.replace("<", "&lt;")
+
+
+def test_only_classic_requests_have_an_origin():
+    nonces = iter(["stale", "fresh"])
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return handler.whole("0", 400)
+        if form["_ajax_nonce"] == "stale":
+            return handler.whole(json.dumps(NONCE_FAILURE), 403)
+        return current_answer(handler, form)
+
+    with Site(answer, lambda handler: handler.whole(current_box(nonce=next(nonces), ajax_url=None))) as site:
+        ChatgptFree(site.url).complete("Hi")
+        assert [headers["Origin"] for _, _, headers, _ in site.asked] == [None] * 6
+    with Site(classic_answer) as site:
+        ChatgptFree(site.url).complete("Hi")
+        assert [headers["Origin"] for _, _, headers, _ in site.asked] == [None, site.url]
+
+
+CHECK = {"error": "Please prove that you are human.", "ts_required": True}
+
+
+@pytest.mark.parametrize(
+    "ajax",
+    [
+        lambda mock: add_classic(mock, data(CHECK)),
+        lambda mock: add_classic(mock, {"json": CHECK}),
+        lambda mock: add_classic(mock, {"json": CHECK, "status": 403}),
+        lambda mock: add_current(mock, CURRENT_HEAD + "event: error\n" + data(CHECK)),
+        lambda mock: (mock.get(SITE + "/", body=CURRENT_PAGE), mock.post(AJAX, json=CHECK)),
+        lambda mock: (mock.get(SITE + "/", body=CURRENT_PAGE), mock.post(AJAX, json=CHECK, status=403)),
+    ],
+    ids=["stream", "json", "refusal", "current stream", "first step", "refused first step"],
+)
+def test_a_check_of_the_sites_own_is_a_blocked_error_in_its_words(mock, ajax):
+    ajax(mock)
+    with pytest.raises(BlockedError, match=r"Please prove that you are human\."):
+        ChatgptFree(SITE).complete("Hi")
+
+
+class CachingSession(requests.Session):
+    """Keeps a page until it is asked for with `Cache-Control: no-cache`, as requests-cache and proxies do."""
+
+    def __init__(self):
+        super().__init__()
+        self.pages = {}
+
+    def get(self, url, headers=None, **options):
+        if url not in self.pages or (headers or {}).get("Cache-Control") != "no-cache":
+            self.pages.setdefault(url, super().get(url, headers=headers, **{**options, "stream": False}).content)
+        else:
+            self.pages[url] = super().get(url, headers=headers, **{**options, "stream": False}).content
+        return Answer(self.pages[url], url=url)
+
+
+def test_an_expired_nonce_heals_behind_a_cache():
+    nonces = iter(["stale", "fresh"])
+
+    def answer(handler, form):
+        return classic_answer(handler, form) if form["_wpnonce"] == "fresh" else handler.whole("The link has expired.", 403)
+
+    with Site(answer, lambda handler: handler.whole(classic_box(next(nonces)))) as site, CachingSession() as session:
+        assert "stale" in "".join(map(bytes.decode, session.get(site.url + "/").iter_content(1)))
+        assert ChatgptFree(site.url, session=session).complete("Hi there") == "Hi there"
+
+
+def test_a_bots_title_is_unescaped_and_found_by_either_name(mock):
+    add_current(mock, CURRENT_ANSWER, page=CURRENT_PAGE + current_box(7, name="Q &amp; A &#8211; <b>"))
+    bot = ChatgptFree(SITE)
+    assert bot.list_models()[-1] == "Q & A – <b>"
+    bot.complete("Hi", model="q & a – <B>")
+    assert forms(mock)[0]["bot_id"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (400, "0", "HTTP 400: 0 (the plugin is off or has changed, or the prompt is over the server's limit)"),
+        (500, "<title>Oh no</title><h1>Oh no</h1><p>Try later", "HTTP 500: Oh no Try later"),
+        (500, "<title>Oh no</title><body><nav>Menu</nav><h1>Oh no</h1></body>", "HTTP 500: Oh no"),
+        (500, "<html><head><title>Oh no</title></head><body></body></html>", "HTTP 500: Oh no"),
+        (404, "<title>Not found</title><div>Shop Blog About</div><h1>Nothing here", "HTTP 404: Not found"),
+        (500, WARNING * 30 + "<p>There has been a critical error.</p>", "HTTP 500: There has been a critical error."),
+        (500, "PHP Warning:  Undefined variable $x in /a.php on line 1\n" * 9 + "Out of memory", "HTTP 500: Out of memory"),
+        (500, WARNING * 30 + json.dumps({"status": "error", "msg": "No."}), "HTTP 500: No."),
+    ],
+    ids=["zero", "heading", "menu", "title alone", "404", "warnings", "plain warnings", "warnings and JSON"],
+)
+def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words):
+    add_classic(mock, {"status": status, "body": body})
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert str(caught.value) == words
+
+
+def test_warnings_do_not_push_the_cause_out_of_an_answers_error():
+    _, error = ask(CLASSIC_PAGE, WARNING * 30 + "<p>There has been a critical error.</p>")
+    assert str(error) == "There has been a critical error."
+
+
+def hang_up(handler, *_):
+    handler.hang_up(reset=True)
+
+
+def stall_for_good(handler, *_):
+    handler.wait_for_hang_up()
+
+
+def stall_in_body(handler, *_):
+    handler.head(Content_Length="9")
+    handler.wait_for_hang_up()
+
+
+@pytest.mark.parametrize(
+    ("stalls", "options", "seconds"),
+    [
+        (stall_for_good, {"timeout": 0.1}, "0.1"),
+        (stall_for_good, {"timeout": (9, 0.2)}, "0.2"),
+        (stall_in_body, {"timeout": 0.1}, "0.1"),
+    ],
+)
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_time_out_names_the_host_and_the_seconds(where, stalls, options, seconds):
+    caught = failure_of(stalls, **options) if where == "page" else failure_of(answer=stalls, **options)
+    assert caught.words == f"nothing came from HOST for {seconds} seconds"
+    assert isinstance(caught.value, requests.Timeout)
+
+
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_broken_connection_names_the_host(where):
+    caught = failure_of(hang_up) if where == "page" else failure_of(answer=hang_up)
+    assert re.match("(no answer from|lost the connection to) HOST: ", caught.words)
+    assert isinstance(caught.value, requests.ConnectionError)
+    assert "HTTPConnectionPool" not in caught.words
+    assert "127.0.0.1:9" in failure_of(url="http://127.0.0.1:9/").words
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds", "said"),
+    [("7", 7, " (try again in 7 s)"), ("soon", None, ""), ("9" * 30, None, ""), ("9" * 5000, None, ""), ("10000000000", None, ""),
+     ("Fri, 31 Dec 9999 23:59:59 GMT", None, ""), ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None, ""), ("", None, "")],
+)  # fmt: skip
+def test_a_429_says_when_to_try_again_if_anybody_can_wait_so_long(mock, retry_after, seconds, said):
+    add_classic(mock, {"status": 429, "body": "Slow down", "headers": {"Retry-After": retry_after}})
+    with pytest.raises(RateLimitError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert (str(caught.value), caught.value.retry_after) == ("HTTP 429: Slow down" + said, seconds)
+
+
+@pytest.mark.parametrize("nothing", ["", CURRENT_HEAD, ": ping\n\n", chunk("")])
+def test_an_answer_in_which_nothing_came_did_not_break_off(nothing):
+    texts, error = ask(CLASSIC_PAGE, nothing)
+    assert (texts, str(error)) == ([], "the site sent no answer")
+
+
+@pytest.mark.parametrize("site", ["http://site.example/", "https://site.example/"])
+def test_the_refusal_of_a_proxy_is_not_the_sites(site, monkeypatch):
+    def refuse_all(handler):
+        handler.whole("Who are you?", 407)
+
+    monkeypatch.setattr(SiteHandler, "do_CONNECT", refuse_all, raising=False)
+    words = r"the proxy for site\.example: .*\w"
+    with Site(None, refuse_all) as proxy, pytest.raises(requests.exceptions.ProxyError, match=words) as caught:
+        ChatgptFree(site).complete("Hi", proxy=proxy.url)
+    assert "407" in str(caught.value)
+
+
+@PROTOCOLS
+def test_early_hints_are_passed_over(answer, page):
+    def early(handler, form=None):
+        for status in ("103 Early Hints", "102 Processing", "103 Early Hints"):
+            handler.wfile.write(f"HTTP/1.1 {status}\r\nLink: </style.css>; rel=preload\r\n\r\n".encode())
+        return handler.whole(page) if form is None else answer(handler, form)
+
+    with Site(early, early) as site, ChatgptFree(site.url) as bot:
+        assert [bot.complete("Hello you") for _ in range(3)] == ["Hello you"] * 3
+        assert site.connections == 1
+
+
+# ------------------------------------------------------------------------------------------------- sessions of others
+
+
+class OthersSession:
+    """A session whose responses `make(body, url, **what)` makes, for a site of the classic protocol."""
+
+    def __init__(self, make, page=CLASSIC_PAGE, answer=CLASSIC_ANSWER, **what):
+        self.make, self.page, self.answer, self.what, self.seen = make, page, answer, what, []
+
+    def get(self, url, **options):
+        self.seen.append(options)
+        return self.make(self.page, url)
+
+    def post(self, url, **options):
+        self.seen.append(options)
+        return self.make(self.answer, url, **self.what)
+
+
+def plain(body, url, status=200, headers=()):
+    """A response that is no context manager, has no `raw`, and a plain dict for headers."""
+    response = Answer(body, url=url)
+    response.status_code, response.headers = status, dict(headers)
+    return response
+
+
+def mocked(body, url):
+    """A mock's: its body is there, and nothing to read it from."""
+    response = requests.Response()
+    response.status_code, response.url, response._content = 200, url, body.encode()
+    return response
+
+
+def cached(body, url):
+    """A cache's: its body is decoded, and its headers say gzip as they came."""
+    response = requests.Response()
+    response.status_code, response.url, response.raw = 200, url, io.BytesIO(body.encode())
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+@pytest.mark.parametrize("make", [plain, mocked, cached])
+def test_responses_of_other_sessions_are_read(make):
+    session = OthersSession(make)
+    assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello, wörld 🌍"
+    assert all(type(options["headers"]) is dict for options in session.seen)
+
+
+def test_headers_in_a_plain_dict_are_understood():
+    session = OthersSession(plain, answer="Slow down", status=429, headers={"retry-after": "7"})
+    with pytest.raises(RateLimitError, match="try again in 7 s"):
+        ChatgptFree(SITE, session=session).complete("Hi")
+    session = OthersSession(plain, status=302, headers={"Location": "/elsewhere"})
+    with pytest.raises(ChatgptFreeError, match="redirects to /elsewhere"):
+        ChatgptFree(SITE, session=session).complete("Hi")
+
+
+class LibrarysError(OSError):
+    """As curl_cffi's and niquests' are: of no kind that `requests` knows."""
+
+
+class LibrarysTimeout(LibrarysError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (LibrarysTimeout("x"), requests.Timeout, "nothing came from site.example for 7 seconds"),
+        (LibrarysError("curl: (56)"), requests.ConnectionError, "the connection to site.example: curl: (56)"),
+    ],
+)
+def test_errors_of_other_libraries_are_told_as_requests_own(error, kind, words):
+    session = OthersSession(lambda body, url: Answer(*([body] if body == CLASSIC_PAGE else [error]), url=url))
+    with pytest.raises(kind, match=re.escape(words)):
+        ChatgptFree(SITE, session=session).complete("Hi", timeout=7)
+
+
+def test_an_error_of_urllib3s_own_is_told_as_requests_own():
+    """requests-cache reads bodies itself, and lets these through."""
+    from urllib3.exceptions import ProtocolError
+
+    def fail(body, url):
+        raise ProtocolError("Connection broken: IncompleteRead(0 bytes read)")
+
+    with pytest.raises(requests.ConnectionError, match=r"site\.example"):
+        ChatgptFree(SITE, session=OthersSession(fail)).complete("Hi")
+
+
+class Terse(ChatgptFree):
+    url = SITE
+
+
+@pytest.mark.parametrize("bot", [ChatgptFree(SITE + "/help/", timeout=7, headers={"X": "y"}, model="DeepSeek"), Terse()])
+def test_a_pickled_client_has_the_same_address_and_options(bot):
+    copy = pickle.loads(pickle.dumps(bot))
+    assert (type(copy), copy.url, copy._options, repr(copy)) == (type(bot), bot.url, bot._options, repr(bot))
+    assert copy._session is not bot._session
+
+
+def test_a_pickled_client_asks():
+    with Site(classic_answer) as site:
+        bot = ChatgptFree(site.url, headers={"X": "y"})
+        assert bot.complete("Hello") == "Hello"
+        assert pickle.loads(pickle.dumps(bot)).complete("Hello you") == "Hello you"
+        assert [headers["X"] for _, _, headers, _ in site.asked] == ["y"] * 4
+
+
+def test_a_client_with_a_callers_session_says_why_it_cannot_be_pickled():
+    with pytest.raises(TypeError, match="with a session of the caller's cannot be pickled"):
+        pickle.dumps(ChatgptFree(SITE, session=requests.Session()))
+
+
+# -------------------------------------------------------------------------------------------------------- nothing leaks
+
+SECRETS = {"cookies": {"secret": "1"}, "headers": {"X-Secret": "1", "Cookie2": "secret"}, "auth": ("me", "secret")}
+
+
+def secrets(headers):
+    return [name for name, value in headers.items() if "secret" in f"{name}{value}".lower() or name.lower() == "authorization"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        r"http://localhost:{there}\@127.0.0.1:{home}/",
+        r"http://localhost:{there}\@127.0.0.1:{home}",
+        r"//localhost:{there}\@127.0.0.1:{home}/x",
+        "http://127.0.0.1:{home}@localhost:{there}/",
+        "http://localhost:{there}#@127.0.0.1:{home}/",
+        "http://localhost:{there}?@127.0.0.1:{home}/",
+        "http://127.0.0.1:{there}/",
+        "http://LOCALHOST:{there}/",
+        "http:\\\\localhost:{there}/",
+        "http://127.0.0.1:{home}\\@localhost:{there}/",
+        "http://127.0.0.1:{home}%2F@localhost:{there}/",
+    ],
+)
+def test_what_the_caller_gave_follows_no_redirect_to_another_host_however_it_is_written(location):
+    with Site(classic_answer) as stranger, Site(classic_answer) as site:
+        there, home = stranger.server_address[1], site.server_address[1]
+        move = redirect_to(location.format(there=there, home=home))
+        pages = itertools.chain([move], itertools.repeat(lambda handler: handler.whole(CLASSIC_PAGE)))
+        site.page = lambda handler: next(pages)(handler)
+        with contextlib.suppress(ChatgptFreeError, requests.RequestException):
+            ChatgptFree(site.url, **SECRETS).complete("Hi")
+        assert secrets(site.asked[0][2])
+        assert not [found for _, _, headers, _ in stranger.asked if (found := secrets(headers))]
+
+
+@pytest.mark.parametrize("owner", ["auth", "headers"])
+def test_a_sessions_own_credentials_stay_at_home(owner):
+    with Site(classic_answer) as stranger, Site(None, redirect_to("")) as site, requests.Session() as session:
+        site.page = redirect_to(stranger.url.replace("127.0.0.1", "localhost") + "/")
+        if owner == "auth":
+            session.auth = ("me", "secret")
+        else:
+            session.headers.update({"Authorization": "Basic secret", "Cookie": "secret=1"})
+        ChatgptFree(site.url, session=session).complete("Hi")
+        assert secrets(site.asked[0][2])
+        assert [secrets(headers) for _, _, headers, _ in stranger.asked] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("home", "page", "is_home"),
+    [
+        ("https://bücher.example/", "https://xn--bcher-kva.example/", True),
+        ("https://BÜCHER.example/", "https://xn--bcher-kva.example/help/", True),
+        ("https://xn--bcher-kva.example/", "https://bücher.example/help/", True),
+        ("https://Site.Example:443/", "https://site.example/help/", True),
+        ("https://bücher.example/", "https://bucher.example/", False),
+        ("https://bücher.example/", "http://xn--bcher-kva.example/", False),
+    ],
+)
+def test_what_the_caller_gave_reaches_a_site_whatever_the_spelling_of_its_name(mock, home, page, is_home):
+    asked = page.replace("bücher", "xn--bcher-kva")
+    first = "https://" + home.partition("//")[2].lower().replace("bücher", "xn--bcher-kva").replace(":443", "")
+    if asked != first:
+        location = page.encode().decode("latin-1")
+        mock.get(first, status=302, headers={"Location": location})
+        mock.get(first.replace("example/", "example:443/"), status=302, headers={"Location": location})
+    mock.get(asked, body=CLASSIC_PAGE)
+    mock.post(urljoin(asked, "/wp-admin/admin-ajax.php"), body=CLASSIC_ANSWER)
+    ChatgptFree(home).complete("Hi", **SECRETS)
+    assert [bool(secrets(call.request.headers)) for call in list(mock.calls)[-2:]] == [is_home] * 2
+    assert secrets(mock.calls[0].request.headers)
+
+
+PASSWORD = "p%40ss-secret"
+
+
+def with_password(site):
+    return site.url.replace("://", f"://me:{PASSWORD}@")
+
+
+@PROTOCOLS
+def test_a_password_in_the_address_goes_with_every_request_of_the_site_and_into_nothing_else(answer, page):
+    moved = threading.Event()
+
+    def first(handler):
+        if moved.is_set():
+            return handler.whole(page)
+        moved.set()
+        return redirect_to(site.url + "/help/")(handler)
+
+    with Site(answer, first) as site:
+        assert ChatgptFree(with_password(site)).complete("Hello you") == "Hello you"
+        assert {headers["Authorization"] for _, _, headers, _ in site.asked} == {"Basic bWU6cEBzcy1zZWNyZXQ="}
+        assert len(site.asked) > 2
+        for _, path, headers, form in site.asked:
+            assert "secret" not in f"{path} {headers['Referer']} {headers['Origin']} {headers['Host']} {form}"
+
+
+def test_a_password_in_the_address_does_not_follow_a_redirect_to_another_host():
+    with Site(classic_answer) as stranger, Site(None, redirect_to(stranger.url + "/")) as site:
+        ChatgptFree(with_password(site)).complete("Hi")
+        assert site.asked[0][2]["Authorization"]
+        assert [headers["Authorization"] for _, _, headers, _ in stranger.asked] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "no chat",
+        classic_box(nonce=""),
+        hang_up,
+        lambda handler: handler.whole("<h1>No", 500),
+        lambda handler: handler.whole("", 401),
+        lambda handler: handler.whole("<title>Just a moment...</title>", 403),
+        redirect_to("/"),
+        redirect_to("http://["),
+        redirect_to("http://you:othersecret@["),
+        stall_for_good,
+    ],
+    ids=["chat", "nonce", "break", "500", "401", "challenge", "loop", "nonsense", "nonsense with a password", "stall_for_good"],
+)
+def test_no_error_shows_a_password(page):
+    with Site(None, page) as site, pytest.raises((ChatgptFreeError, requests.RequestException)) as caught:
+        ChatgptFree(with_password(site), timeout=0.3).complete("Hi")
+    told = traceback.format_exception(caught.type, caught.value, caught.tb)
+    assert "secret" not in "".join(told) + repr(caught.value)
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirected_request_shows_no_password_and_is_told_in_short(status):
+    location = "http://you:othersecret@other.example/" + "x" * 5000 + "\x07"
+    caught = failure_of(answer=redirect_to(location, status))
+    assert caught.words.startswith(f"HTTP {status}: http://HOST/wp-admin/admin-ajax.php redirects to http://other.example/xxx")
+    assert len(caught.words) < 400
+    assert "secret" not in caught.words
+    assert caught.words.isprintable()
+
+
+def test_a_repr_and_a_wrong_address_show_no_password():
+    assert repr(ChatgptFree("https://me:secret@site.example/help/")) == "ChatgptFree('https://site.example/help/')"
+    for wrong in ("ftp://me:secret@site.example/", "me:secret@site.example", "https://me:secret@[", "https://me:secret@h:99999/"):
+        with pytest.raises(ValueError, match="begins with http") as caught:
+            ChatgptFree(wrong)
+        assert "secret" not in str(caught.value)
+
+
+# -------------------------------------------------------------------------------------------- nothing is corrupted
+
+
+def zipped(*texts, members=False):
+    raw = [text.encode() if isinstance(text, str) else text for text in texts]
+    return b"".join(map(gzip.compress, raw)) if members else gzip.compress(b"".join(raw))
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding):
+    """The rest of the response comes when the next call has been made."""
+    asked_again = threading.Event()
+
+    def answer(handler, form):
+        if form["message"] != "first":
+            asked_again.set()
+            return classic_answer(handler, form)
+        raw = (chunk("Hello") + DONE).encode()
+        raw = gzip.compress(raw) if encoding == "gzip" else raw
+        if framing == "chunked":
+            handler.head(Content_Encoding=encoding, Transfer_Encoding="chunked")
+            handler.wfile.write(http_chunk(raw))
+        else:
+            handler.head(Content_Encoding=encoding, Content_Length=str(len(raw) + 100))
+            handler.wfile.write(raw)
+        asked_again.wait(5)
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"0\r\n\r\n" if framing == "chunked" else b"x" * 100)
+        return handler.hang_up()
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert bot.complete("first", timeout=0.5) == "Hello"
+        assert [bot.complete(f"call {i}") for i in range(3)] == ["call 0", "call 1", "call 2"]
+        assert site.connections == 2
+
+
+needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the site of the test has threads
+_asks = None  # what a forked child calls
+
+
+def ask_in_child(prompt):
+    return _asks(prompt)
+
+
+@pytest.fixture
+def fork(monkeypatch):
+    """A function that makes a pool of forked processes, in each of which `_asks` is the argument."""
+    with contextlib.ExitStack() as pools:
+
+        def pool(asks, processes=1):
+            monkeypatch.setattr(sys.modules[__name__], "_asks", asks)
+            pool = multiprocessing.get_context("fork").Pool(processes)
+            pools.callback(pool.terminate)
+            return pool
+
+        yield pool
+
+
+@needs_fork
+@forks
+@pytest.mark.parametrize("whose", ["own session", "session of the caller's", "functions"])
+@PROTOCOLS
+def test_forked_children_and_their_parent_each_get_the_answers_to_their_own_prompts(answer, page, whose, fork, monkeypatch):
+    with Site(answer, page) as site:
+        if whose == "functions":
+            monkeypatch.setattr(chatgptfree._shared, "url", site.url)
+            monkeypatch.setattr(chatgptfree._shared, "_chats", ())
+            monkeypatch.setattr(chatgptfree._shared._session, "trust_env", False)
+            complete = chatgptfree.complete
+        else:
+            complete = ChatgptFree(site.url, session=requests.Session() if whose != "own session" else None, timeout=10).complete
+        assert complete("first call") == "first call"
+        prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(24)]
+        heard = fork(complete, 4).map_async(ask_in_child, prompts, chunksize=1)
+        own = [complete(f"parent {i}") for i in range(20)]
+        assert heard.get(timeout=20) == prompts
+        assert own == [f"parent {i}" for i in range(20)]
+        assert len(site.pages()) == 1
+
+
+@needs_fork
+@forks
+def test_a_child_forked_while_a_thread_looks_up_the_page_looks_it_up_itself(fork):
+    first, go_on = threading.Event(), threading.Event()
+
+    def page(handler):
+        if not first.is_set():
+            first.set()
+            go_on.wait(20)
+        handler.whole(CLASSIC_PAGE)
+
+    with Site(classic_answer, page) as site, ThreadPoolExecutor(1) as thread:
+        bot = ChatgptFree(site.url, timeout=20)
+        early = thread.submit(bot.complete, "in a thread")
+        assert first.wait(5)
+        try:
+            assert fork(bot.complete).apply_async(ask_in_child, ["in a child"]).get(timeout=10) == "in a child"
+        finally:
+            go_on.set()
+        assert early.result() == "in a thread"
+
+
+@needs_fork
+@forks
+def test_a_child_forked_while_the_lock_is_held_does_not_hang(fork):
+    with Site(classic_answer) as site:
+        bot = ChatgptFree(site.url, timeout=10)
+        with bot._lock:
+            pool = fork(bot.complete)
+        assert pool.apply_async(ask_in_child, ["in a child"]).get(timeout=10) == "in a child"
+
+
+# ----------------------------------------------------------------------------------------------------- nothing hangs
+
+BOX = "<p class=wpaicg-chatbox data-nonce=1 data-post-id=2>"
+DIGITS = "1" * 5000  # more than Python makes an int of
+HOSTILE_PAGES = {  # the piece between the bars is repeated
+    "quote behind a value": '<div wpaicg-chat a=b="|x|<">',
+    "class name": '<div class="|wpaicg-chat-shortcode |">',
+    "boxes": "|<p class=wpaicg-chatbox>|",
+    "bots": "|<i data-config='{\"botId\":1}'>|",
+    "unclosed quotes": "<div wpaicg-chat |a=' |",
+    "values": '<div wpaicg-chat |a="" |>',
+    "empty values": "<div wpaicg-chat |a= |>",
+    "names": "<div wpaicg-chat |a |>",
+    "blanks behind a name": "<div wpaicg-chat a| |>",
+    "blanks behind names": "<div wpaicg-chat |a" + " " * 500 + "|>",
+    "slashes": "<div wpaicg-chat |/|>",
+    "equal signs": "<div wpaicg-chat |=|>",
+    "tags of equal signs": "|<div wpaicg-chat " + "=" * 998 + "<|",
+    "tags in quotes": "|<div wpaicg-chat a=\"|",
+    "tags in both quotes": "|<a b='\"|",
+    "quotes in turn": "|<a =\" =' |",
+    "digits of a reference": f'<div class="wpaicg-chat-shortcode" data-nonce="&#{DIGITS}|1|;">',
+    "references": '<div class="wpaicg-chat-shortcode" data-nonce="|&#|">',
+    "long references": '<div class="wpaicg-chat-shortcode" data-nonce="|&#' + "1" * 900 + ';|">',
+    "ampersands": '<div class="wpaicg-chat-shortcode" data-nonce="|&|">',
+    "params": f"|wpaicgParams = |{BOX}",
+    "blanks behind params": f"wpaicgParams| |{BOX}",
+    "params with blanks": f"|wpaicgParams ={' ' * 500}|{BOX}",
+    "open params": f"|wpaicgParams={{|{BOX}",
+    "objects in params": f'wpaicgParams={{"a":|\n{{"a":|{BOX}',
+    "digits in params": f'wpaicgParams={{"a":|1|}}{BOX}',
+    "digits in a config": "<i data-config='{\"nonce\":|1|}'>",
+    "escapes in a name": "<i data-config='{\"nonce\":1,\"botId\":1,\"headerName\":\"|&amp;lt;|\"}'>",
+    "digits in a name": "<i data-config='{\"nonce\":1,\"botId\":1,\"headerName\":\"&amp;#" + DIGITS + "|1|\"}'>",
+    "comments": "|<!--|",
+    "comments' ends": "<!--|--!|",
+    "hyphens": "<!--|-|",
+    "declarations": "|<!|",
+    "script": "|<script |",
+    "script's ends": "|<script></scrip|",
+    "styles": "|<style><textarea></style|",
+    "a long name": "<|a|",
+    "tags": "|<a/|",
+}
+HOSTILE_ERRORS = {
+    "titles": "|<title|",
+    "closed titles": "|<title>|",
+    "titles with attributes": "|<title |",
+    "a long title": "<title |x|",
+    "blanks in a title": "<title>| |",
+    "blanks in titles": "|<title>" + " " * 500 + "|",
+    "challenges": "|<title>Just a momen|",
+    "navs": "|<nav|",
+    "closed navs": "|<nav></nav |",
+    "half closed navs": "|<nav></na|",
+    "blanks behind navs": "|<nav></nav" + " " * 500 + "|",
+    "warnings": "|Warning:|",
+    "lines of warnings": "|Warning: x\n|",
+    "lines": "|\n|x",
+    "lines of blanks": "| \n|x",
+    "breaks": "|<br />\n|",
+    "breaks and lines": "|<br>" + "\n" * 300 + "|",
+    "breaks and blanks": "|<br />" + " " * 500 + "\n|",
+    "blanks": "| |x",
+    "PHP": "|PHP \n|",
+    "braces": "|{\n|",
+    "objects": '|{"a":\n|',
+    "lists": '|{"a":[|',
+    "strings": '|{"\n|',
+    "long strings": '|{"' + "x" * 400 + "\n|",
+    "marks": "|\t\ufeff |",
+    "whole objects": "|{}\n|",
+    "digits": '{"error":|1|}',
+    "reference": f'{{"error":"&#{DIGITS}|1|"}}',
+    "nested errors": '|{"error":|',
+    "tags in words": '{"msg":"|<a|"}',
+    "words of limits": "|rate limi|",
+    "other words of limits": '{"error":{"message":"x","code":"|token|"}}',
+    "controls": "|\0 |",
+}
+HOSTILE_ANSWERS = {
+    **HOSTILE_ERRORS,
+    "broken words": 'event: message\ndata: {|"content":"|',
+    "lines of broken words": 'event: message\n|data: {"content":"a\n|',
+    "blanks behind content": "event: message\ndata: {|\"content\":" + " " * 500 + "|",
+    "events in lines": "|x event: message\n|",
+    "data": "|data: {\n|",
+    "held lines": "|{\n|",
+    "dressed words": '|event: message\ndata: {"choices":[{"delta":{"content":"x"}}]}\n\n|',
+    "noise": "|data: x\n\n|",
+}
+
+
+def scrape(page):
+    with contextlib.suppress(ChatNotFoundError):
+        chatgptfree._find_chats(page, SITE)
+
+
+def refuse_all(page):
+    for status in (403, 404):
+        response = types.SimpleNamespace(status_code=status, url=SITE, headers={}, reason="OK")
+        chatgptfree._refusal(response, page)
+
+
+def read_answer(answer):
+    ask(CLASSIC_PAGE, *re.findall("(?s).{1,65536}", answer))
+
+
+@pytest.mark.parametrize(
+    ("work", "hostile"),
+    [
+        pytest.param(work, hostile, id=f"{work.__name__}-{name}")
+        for work, table in ((scrape, HOSTILE_PAGES), (refuse_all, HOSTILE_ERRORS), (read_answer, HOSTILE_ANSWERS))
+        for name, hostile in table.items()
+    ],
+)
+def test_reading_takes_no_more_than_linear_time_whatever_a_site_sends(work, hostile):
+    begin, piece, end = hostile.split("|")
+
+    def cost(size):
+        text = begin + piece * (size // len(piece)) + end
+        return best_time(lambda: work(text))
+
+    assert cost(30_000) < 30 * cost(3_000)  # quadratic time would take 100 times
+
+
+def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
+    page = '<div class="' + "wpaicg-chat-shortcode " * 20_000 + f'" {"data-nonce=1 " * 1000}>'
+    with peak_memory() as peak:
+        scrape(page)
+        assert peak() < 20 * len(page)
+
+
+def test_threads_before_a_dead_site_share_one_failure():
+    together = threading.Barrier(8)
+
+    def call(bot):
+        together.wait(10)
+        with pytest.raises(requests.Timeout) as caught:
+            bot.complete("Hi", timeout=0.5)
+        return str(caught.value)
+
+    with Site(None, stall_for_good) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
+        before = time.monotonic()
+        words = set(pool.map(call, [bot] * 8))
+        elapsed = time.monotonic() - before
+        assert words == {f"nothing came from {site.url[7:]} for 0.5 seconds"}
+        assert len(site.asked) == 1
+    assert elapsed < 4 * 0.5  # one after another they would take eight time-outs
+
+
+def test_nobody_waits_for_another_threads_look_longer_than_its_own_time_out():
+    asked, go_on = threading.Event(), threading.Event()
+
+    def page(handler):
+        asked.set()
+        go_on.wait(10)
+        handler.whole(CLASSIC_PAGE)
+
+    with Site(classic_answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(1) as pool:
+        patient = pool.submit(bot.complete, "patient", timeout=None)
+        assert asked.wait(5)
+        for timeout in (0.1, (0.05, 0.05)):
+            with pytest.raises(requests.Timeout, match=f"nothing came from {site.url[7:]} for "):
+                bot.complete("hasty", timeout=timeout)
+        assert not patient.done()
+        assert len(site.asked) == 1
+        go_on.set()
+        assert patient.result(10) == "patient"
+
+
+def test_a_failure_is_shared_only_by_those_who_asked_alike():
+    asked, go_on = threading.Event(), threading.Event()
+
+    def page(handler):
+        asked.set()
+        go_on.wait(10)
+        handler.whole(CLASSIC_PAGE, 200 if handler.headers["X-Key"] == "right" else 403)
+
+    with Site(classic_answer, page) as site, ChatgptFree(site.url, timeout=10) as bot, ThreadPoolExecutor(2) as pool:
+        wrong = pool.submit(bot.complete, "Hi", headers={"X-Key": "wrong"})
+        assert asked.wait(5)
+        right = pool.submit(bot.complete, "Hi", headers={"X-Key": "right"})
+        go_on.set()
+        assert right.result(10) == "Hi"
+        with pytest.raises(ChatgptFreeError):
+            wrong.result(10)
+
+
+# ----------------------------------------------------------------------------------------- bodies nobody asked for
+
+
+def endless_redirect(location, wrote):
+    def page(handler, *_):
+        handler.head(302, Location=location)
+        with contextlib.suppress(OSError):
+            for _ in range(300):
+                handler.wfile.write(b"x" * 100_000)
+                wrote.append(100_000)
+        handler.close_connection = True
+
+    return page
+
+
+def test_a_redirects_body_is_not_read():
+    wrote = []
+    pages = itertools.chain([endless_redirect("/help/", wrote)], itertools.repeat(lambda handler: handler.whole(CLASSIC_PAGE)))
+    with Site(classic_answer, lambda handler: next(pages)(handler)) as site, peak_memory() as peak:
+        assert ChatgptFree(site.url).complete("Hello you") == "Hello you"
+        memory = peak()
+    assert sum(wrote) < 30_000_000  # the rest was refused
+    assert memory < 15e6
+
+
+def test_an_answers_redirect_does_not_fill_the_memory_either():
+    with peak_memory() as peak:
+        caught = failure_of(answer=endless_redirect("/help/", []))
+        assert peak() < 40e6
+    assert caught.type is ChatgptFreeError
+
+
+def send_zipped(raw, encoding="gzip"):
+    def send(handler, *_):
+        handler.head(Content_Encoding=encoding, Content_Length=str(len(raw)))
+        with contextlib.suppress(OSError):
+            handler.wfile.write(raw)
+
+    return send
+
+
+@pytest.mark.parametrize("after", [b"raw bytes" * 2_000_000, b"\0" * 600, b"x"])
+def test_raw_bytes_behind_gzip_are_not_read(after):
+    page, answer = send_zipped(zipped(CLASSIC_PAGE) + after), send_zipped(zipped(chunk("Hello"), DONE) + after)
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot, peak_memory() as peak:
+        assert [bot.complete("Hi", timeout=5) for _ in range(2)] == ["Hello"] * 2
+        assert peak() < 10e6
+
+
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_what_a_second_gzip_member_holds_is_not_lost(where):
+    page = zipped(CLASSIC_PAGE[:40], CLASSIC_PAGE[40:], members=where == "page")
+    answer = zipped(chunk("Hello"), "", chunk(" you"), DONE, members=where == "answer")
+    with Site(send_zipped(answer), send_zipped(page)) as site:
+        assert ChatgptFree(site.url).complete("Hi") == "Hello you"
+
+
+def test_a_second_gzip_member_may_begin_anywhere_in_a_piece():
+    raw = zipped(chunk("Hello"), chunk(" you"), DONE, members=True)
+
+    def answer(handler, form):
+        handler.head(Content_Encoding="gzip", Transfer_Encoding="chunked")
+        for i in range(len(raw)):
+            handler.wfile.write(http_chunk(raw[i : i + 1]))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert [bot.complete("Hi") for _ in range(2)] == ["Hello you"] * 2
+        assert site.connections == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "GZIP,gzip", "x-gzip, gzip", "deflate, gzip"])
+def test_stacked_encodings_are_undone(encoding):
+    raw = (chunk("Hello") + DONE).encode()
+    inner = zlib.compress(raw) if "deflate" in encoding else gzip.compress(raw)
+    with Site(send_zipped(gzip.compress(inner), encoding)) as site:
+        assert ChatgptFree(site.url).complete("Hi") == "Hello"
+
+
+def empty_blocks(count):
+    """Gzip that never ends and holds nothing: stored blocks of no length, or a flush after each."""
+    zipper = zlib.compressobj(wbits=31)
+    head = zipper.compress(b"") + zipper.flush(zlib.Z_FULL_FLUSH)
+    return head + b"\0\0\0\xff\xff" * count
+
+
+BOMB = gzip.compress(b"data: " + b"x" * 30_000_000)
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        (BOMB, "gzip"),
+        (gzip.compress(b": \n" * 9) + BOMB, "gzip"),
+        (gzip.compress(gzip.compress(BOMB)), "gzip, gzip, gzip"),
+        (gzip.compress(b"x"), "gzip, gzip, gzip, gzip"),
+        (b"x", ", ".join(["gzip"] * 1000)),
+        (empty_blocks(3_000_000), "gzip"),
+        (gzip.compress(empty_blocks(3_000_000)), "gzip, gzip"),
+        (gzip.compress(b"") * 100_000, "gzip"),
+        (gzip.compress(gzip.compress(b"") * 200_000), "gzip, gzip"),
+    ],
+    ids=["bomb", "bomb as second member", "three times", "four times", "a thousand times", "empty blocks", "zipped empty blocks",
+         "empty members", "zipped empty members"],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_what_compression_makes_endless_is_an_error_in_bounded_memory(raw, encoding, where):
+    send = send_zipped(raw, encoding)
+    with peak_memory() as peak:
+        caught = failure_of(send) if where == "page" else failure_of(answer=send)
+        assert peak() < 60e6  # a page is held as bytes, once joined, and as text
+    assert isinstance(caught.value, ChatgptFreeError)
+    assert re.search("bytes without an end|a line of over|unasked|compressed bytes that hold nothing", caught.words)
+
+
+# --------------------------------------------------------------------------------------- nonsense is the site's error
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[", "http://h:99999/", "http://a..b/", "http://h:port/", "https:///x", "http://" + "a" * 64 + ".example/",
+     "http://\xff\xfe/", "/\xff\xfe", "ftp://127.0.0.1/", "javascript:alert(1)", "data:text/html,x", "http://[::1", "http://[v1.x]:/",
+     "//[", "http://*.example/", "http://\xc3\xa9\xe2\x80\xae" + "b" * 70 + "/"],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["page", "answer"])
+def test_a_redirect_to_nonsense_is_the_sites_error(what, location):
+    send = redirect_to(location)
+    caught = failure_of(answer=send) if what == "answer" else failure_of(send)
+    assert caught.type is ChatgptFreeError
+    assert "redirects to" in caught.words
+
+
+@pytest.mark.parametrize("location", ["/hé/?ü=ß", "http://{host}/hé/?ü=ß", "/h%C3%A9/?%C3%BC=%C3%9F"])
+def test_raw_utf_8_in_a_redirect_is_asked_for_as_requests_does(location):
+    asked = []
+
+    def page(handler):
+        asked.append(handler.path)
+        if len(asked) == 1:
+            return redirect_to(location.format(host=site.url[7:]).encode().decode("latin-1"))(handler)
+        return handler.whole(CLASSIC_PAGE)
+
+    def answer(handler, form):
+        return classic_answer(handler, form) if "message" in form else page(handler)
+
+    with Site(answer, page) as site:
+        assert ChatgptFree(site.url).complete("Hi") == "Hi"
+    assert asked[1] == "/h%C3%A9/?%C3%BC=%C3%9F"
+
+
+def test_a_reference_of_5000_digits_in_a_page_does_no_harm(mock):
+    add_classic(mock, CLASSIC_ANSWER, page=classic_box().replace("#ccf5e1", f"&#{DIGITS};"))
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+    config = html.escape(json.dumps({"botId": 1, "nonce": "n", "headerName": f"Bot &#{DIGITS};"}))
+    mock.get(SITE + "/bot", body=f'<i data-config="{config}">')
+    assert ChatgptFree(SITE + "/bot").list_models()[0].startswith("Bot")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"json": {"status": "error", "msg": f"Oh no &#{DIGITS};"}},
+        {"body": f"<p>Oh no &#{DIGITS};"},
+        {"body": f"<p>Oh no &#x{DIGITS};", "status": 500},
+        {"body": f'{{"msg": "Oh no", "code": {DIGITS}}}', "status": 500},
+        {"body": data({"error": f"Oh no &#{DIGITS};"})},
+        {"body": f'Oh no {{"code": {DIGITS}}}'},
+    ],
+)
+@pytest.mark.parametrize("add", [add_classic, add_current])
+def test_numbers_of_5000_digits_in_an_error_are_the_sites_error(mock, error, add):
+    add(mock, error)
+    with pytest.raises(ChatgptFreeError, match="Oh no"):
+        ChatgptFree(SITE).complete("Hi")
+
+
+def config_page(**config):
+    config = {"botId": 1, "nonce": "n", "postId": 6, "headerName": "Bot", "ajaxUrl": AJAX, **config}
+    return f'<i data-config="{html.escape(json.dumps(config))}">'
+
+
+ODD_TEXT = ["\ud800", "a\udfffb", "\ud83d" * 3, "\0", "line\nbreak", "\x7f"]
+ODD = [*ODD_TEXT, [1], {"a": "b"}, 1.5, True, None, 10**400]
+
+
+@pytest.mark.parametrize("value", ODD, ids=ascii)
+@pytest.mark.parametrize("key", ["nonce", "botId", "postId", "headerName"])
+def test_odd_values_in_a_current_page_are_an_error_of_the_librarys_at_most(mock, key, value):
+    add_current(mock, CURRENT_ANSWER, page=config_page(**{key: value}))
+    with contextlib.suppress(ChatgptFreeError):
+        assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize("value", ODD_TEXT, ids=ascii)
+@pytest.mark.parametrize("key", ["nonce", "botId"])
+def test_a_chat_whose_ids_cannot_be_sent_is_no_chat(mock, key, value):
+    add_current(mock, CURRENT_ANSWER, page=config_page(**{key: value}))
+    with pytest.raises(ChatNotFoundError):
+        ChatgptFree(SITE).complete("Hi")
+
+
+@pytest.mark.parametrize("reference", ["&#xD800;", "&#55296;", "&#0;", "&#10;", "&#1114112;"])
+@pytest.mark.parametrize("old", ["c10d44dafd", '"6"', '"0"'])
+def test_odd_references_in_a_classic_page_are_an_error_of_the_librarys_at_most(mock, old, reference):
+    add_classic(mock, CLASSIC_ANSWER, page=classic_box().replace(old, f'"{reference}"' if '"' in old else reference))
+    with contextlib.suppress(ChatgptFreeError):
+        assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize("key", ["\ud800", "\0", 7.5, None, [], {}, True], ids=ascii)
+def test_a_cache_key_that_cannot_be_sent_is_the_sites_error(mock, key):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, json={"success": True, "data": {"cache_key": key}})
+    with pytest.raises(ChatgptFreeError, match="^HTTP 200: "):
+        ChatgptFree(SITE).complete("Hi")
+
+
+@pytest.mark.parametrize("nonce", ["\ud800", "\0", None, ["fresh"]], ids=ascii)
+def test_a_fresh_nonce_that_cannot_be_sent_is_passed_over(mock, nonce):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, status=403, json=NONCE_FAILURE)
+    mock.post(AJAX, json={"success": True, "data": {"nonce": nonce}})
+    with pytest.raises(ChatgptFreeError, match="Security check failed"):
+        ChatgptFree(SITE).complete("Hi")
+
+
+@pytest.mark.parametrize("answer", ["\ud83d", "a\udfff"], ids=ascii)
+def test_a_conversation_goes_on_after_half_a_character(answer):
+    chat = ChatgptFree(SITE, session=Stub(CLASSIC_PAGE, chunk(answer) + DONE)).conversation()
+    chat.complete("Hi")
+    chat.complete("And now?")
+    assert [message["content"] for message in chat.messages[::2]] == ["Hi", "And now?"]
+
+
+@pytest.mark.parametrize("field", [field[:end] for field in ("data", "event", "id", "retry") for end in range(1, len(field) + 1)])
+def test_a_field_cut_in_its_name_is_an_incomplete_reply(field):
+    assert isinstance(ask(CLASSIC_PAGE, field)[1], IncompleteReplyError)
+    texts, error = ask(CLASSIC_PAGE, chunk("Hello") + field)
+    assert (texts, type(error), error.partial) == (["Hello"], IncompleteReplyError, "Hello")
+
+
+@pytest.mark.parametrize("rest", ["dat", 'data: {"choices":[{"delta":{"content":"wor'])
+def test_half_a_line_is_no_reason_why_an_answer_broke_off(rest):
+    assert str(ask(CLASSIC_PAGE, chunk("Hello") + rest)[1]) == "the answer broke off"
+
+
+# ------------------------------------------------------------------------------------------------------ the demo site
+
+
+@pytest.mark.parametrize("use", ["print(bot.complete('Hello'))", "answer = bot.stream('Hello'); print(next(answer))"])
+def test_a_demo_site_that_is_never_left_lets_the_interpreter_end(use):
+    code = f"from chatgptfree import *\nsite = demo_site()\nbot = ChatgptFree(site.__enter__())\n{use}\nprint('end')"
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(MODULE).parent), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, env=environment, check=False)
+    assert ended.stdout.splitlines() in (["You ", "end"], [DEMO_ANSWER, "end"])
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_demo_site_can_be_left_by_hand():
+    site = demo_site()
+    url = site.__enter__()
+    assert ChatgptFree(url).list_models()
+    site.__exit__(None, None, None)
+    with pytest.raises(requests.ConnectionError):
+        ChatgptFree(url).list_models()
+
+
+# ------------------------------------------------------------------------------------- a reply in a notebook, to look at
+
+TAG = '<img src=x onerror="alert(1)">'
+PLAIN_FENCE = re.compile(r"""( {0,3})(`{3,}|~{3,})[^"'`~<>&\\]*""")
+FORMULA = re.compile(r"[$@]|\\(?:begin|end)\{|\\\\[][()]")  # JupyterLab takes formulas out, and puts them back into the HTML
+
+
+def dangers(markdown):
+    """What a notebook could run. Tags are code only in fences that no two readers of Markdown take for different things."""
+    found, lines, marked = [], iter(re.split("\r\n?|\n", markdown)), bool(FORMULA.search(markdown))
+    for line in lines:
+        opened = PLAIN_FENCE.fullmatch(line)
+        if opened:
+            indent, fence = opened.groups()
+            code = []
+            for line in lines:
+                if line == indent + fence:
+                    break
+                code.append(line)
+            text = "\n".join(code)
+            ends = re.search(rf"^ *{fence}[`~]*[ \t]*$", text, re.MULTILINE)
+            swapped = indent and "$" in opened[0] + text or FORMULA.search(text.replace("$", "").replace("@", ""))
+            left = any(line.strip() and not line.startswith(indent) for line in code)
+            if (ends or swapped or left) and re.search("<[A-Za-z/!?]", text):
+                found.append(f"a tag in {text!r}, which may be no code")
+        else:
+            found += re.findall("<[A-Za-z/!?].*", line) + re.findall(r"\]\(\s*<?(?:[a-z]*script|data|\\|&|[\x00-\x1f]).*", line)
+            found += re.findall(r'(?:`{3,}(?=[^`]*$)|~{3,}).*".*', line) + re.findall(r"\]:.*", line)
+    return found + (re.findall(r"\]\(.*|\w+://.*|www\..*", markdown) if marked and '"' in markdown else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello T", "<script>alert(1)</script>", "</x>T", "<<b>T", "<!-- --> T", "<![CDATA[>T]]>", "<?x T ?>", "<!A T>",
+        "<div>\n```\n</div>T", "`T`", "[x](`) T `", "`` ` T ` ``", "``` a T ``", "`a\nT\nb`", "\\`T`", "`a\n\nT\n\nb`",
+        "\\T", "a|b\n-|-\nT|`T`", "T\n===", "```\na\n```\nT", "```\n```\nT", "```a```\nT", "``` a`b\nT\n```\nT",
+        "# ```\nT\n```\nT", "\u200b```\nT\n```\nT", "```\na\n```~\nT\n```", "```\na\n`````\nT\n```",
+        "````\na\n```\nT\n````\n```\nT\n```\nT", "   ```\n   a\n```\nT\n   ```", "   ```\n   a\n      ```\nb\n```\nT\n```",
+        "```\na\n```\t\nb\n```\nT\n```", "~~~\na\n~~~\t\nb\n~~~\nT\n~~~", "~~~ `\na\n~~~\nT\n~~~",
+        "~~~a`b`\na\n~~~\n\nT\n\n~~~", "- [ ] ```\n  a\n  ```\n  T\n  ```", "- ```\n  a\n  ```\n  T\n  ```",
+        "- - ```\n    a\n    ```\n    T\n    ```", "- a\n  ```\nT\n  ```", "> ```\n> a\n> ```\n> T\n> ```", "> ```\nT\n```",
+        "\t```\n\ta\n\t```\nT\n\t```", "    ```\nT\n    ```", "-\ta\n\n\t```\n\tx\n\t```\n\tT", "[x]: /u '\n```\n'\nT\n```",
+        "[x\ny]: /u '\n```\n'\nT\n```", "- [x]: /u '\n  ```\n  '\n  T\n  ```", "$ a\n```\n$ T\n```", "$$ a\n```\n$$ T\n```",
+        "\\begin{x}\n```\n\\end{x} T\n```", "\\\\(\n```\n\\\\) T\n```", "\\\\[\n```\n\\\\] T\n```", "\\(\n```\n\\) T\n```",
+        "$\n   ```x\n   $ T\n   ```", "1. a\n   ```sh\n   $ T\n   $\n   ```", "```$\n$ T\n```", "$\n```x\n$ T\n``` ",
+        "$\n```x\n$ T\n  ```", "$\n```x\n$ T\n```\t", "costs $5\n``` sh\n$ T\n```  ", "costs $5\n~~~ sh\n$ T\n ~~~", "$aTb$",
+        "$$T$$", "\\(T\\)", "\\[T\\]", "```\ra\r```\rT\r```\r", "```\r\na\r\n```\r\nT", "```\na\r```\rT\n```",
+        "```\u2028T\u2028```",
+        "```\na\u2028```\u2028T\n```", "```\na\f\n```\f\nT\n```", "```\0\na\n```\0\nT\n```", "```\na\n```\x85\nT\n```",
+        "```\na\n```\xa0\nT\n```", "\xa0```\nT\n```\nT", '```"><img src=x onerror="alert(1)">\nx\n```',
+        '~~~a"><img/src=x>\nx\n~~~', '```a"autofocus="1"onfocus="alert(1)"\nx\n```',
+        '- ```"autofocus="1"onfocus="alert(1)"\n  x\n  ```', '   ```$"autofocus="1"onfocus="alert(1)"$\n   x\n   ```',
+        '![$" onerror="alert(1)" x="$](https://no.example/a.png)',
+        '![x](https://no.example/a.png "$" onerror="alert(1)" $")',
+        '![\\(" onerror="alert(1)" x="\\)](https://no.example/a.png)',
+        '![\\begin{a}" onerror="alert(1)" x="\\end{a}](https://no.example/a.png)',
+        '![\\\\(" onerror="alert(1)" x="\\\\)](https://no.example/a.png)',
+        'a $" onerror="alert(1)" x="$\n\n![x](https://no.example/@\\@0@@)',
+        'https://no.example/$"autofocus="1"onfocus="alert(1)"$', '[x](#$"autofocus="1"onfocus="alert(1)"$)',
+        "[x](javascript:alert(1))", "[x](&#106;avascript:alert(1))", "[x](java&Tab;script:alert(1))",
+        "[x](<javascript:alert(1)>)", "[x](\x01javascript:alert(1))", "![x](data:image/svg+xml,x)",
+        "[x][y]\n\n[y]: javascript:alert(1)", "[x](\\javascript:alert(1))", "[![x](https://a/b)](javascript:alert(1))",
+        "[x]\\(a\\)(javascript:alert(1))", "<javascript:alert(1)>",
+    ],
+)  # fmt: skip
+def test_a_notebook_runs_nothing_of_an_answer(text):
+    """Each of these ran in a JupyterLab 4 when it was shown as it is, or is a neighbour of one that did."""
+    answer = text.replace("T", TAG)
+    assert dangers(Reply(answer)._repr_markdown_()) == []
+
+
+SHELL = "```sh\necho $HOME <div> > $x\n```"
+LISTED = "1. First\n\n   ```html\n   <div>\n     <p>\n   ```\n2. Second"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a < b, 3 <4 and x <- y", "**bold** `code` [a link](https://example.org/x?a=b&c=d) https://example.org/",
+        "```python\nif a<b:\n\tprint('<div>&amp;', `x`)\n\n```", "Text\n~~~\n```\ntext", "```html\n<div>",
+        SHELL, "costs $5\n\n" + SHELL + "\nand $6", LISTED,
+        "- item\n  ```js\n  a<b\n  ```\n- item", "`\\(x\\)` and `\\[y\\]`", "```tex\n\\(x\\)\n```", "`echo $HOME $x`", "", "…",
+    ],
+)  # fmt: skip
+def test_what_is_harmless_reads_as_it_was_written(text):
+    shown = Reply(text)._repr_markdown_()
+    if shown != text:  # fences may be written in another way, and at the start of the line
+        assert re.sub(r"(?m)^ *[`~]{3,}|\s", "", shown) == re.sub(r"(?m)^ *[`~]{3,}|\s", "", text)
+    assert Reply(text) == text
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["text\n~~~\nmore <b>", "    <b>\n\n\n<i>\t ", "a\n``\n<b>", "<b>$x$<i>\n$", "<b>\u200b", "`<b>`"],
+    ids=["tildes", "blanks", "ticks", "dollars", "break", "inline"],
+)
+@pytest.mark.parametrize(
+    "around",
+    ["```\n{}\n```", "It costs $5.\n\n```text\n{}\n```\nAnd $6.", "Look:\n```\n{}"],
+    ids=["alone", "prices", "open"],
+)
+def test_code_in_a_fence_is_shown_to_the_byte(code, around):
+    assert f"\n{code}" in Reply(around.format(code))._repr_markdown_()
+
+
+def test_code_in_a_fence_of_a_list_is_shown_to_the_byte_though_something_costs_a_dollar():
+    assert "\n<div>\n  <p>\n" in Reply("It costs $5.\n\n" + LISTED)._repr_markdown_()
+
+
+def test_inline_code_looks_as_written():
+    assert Reply("`<div>` & `a<b`")._repr_markdown_().replace("\u200b", "") == "`<div>` & `a<b`"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"So \(x^2\) is it", "So $x^2$ is it"),
+        (r"\( x \)", "$x$"),  # a blank behind the first dollar would make it no formula
+        (r"\[ \frac{a}{b} \]", r"$$ \frac{a}{b} $$"),
+        ("\\[\nx\n\\]", "$$\nx\n$$"),
+        (r"\(a<b\) and \(c\)", "$a<\u200bb$ and $c$"),
+        ("$a<b$", "$a<\u200bb$"),
+        (r"\\(x\\)", r"\\(x\\)"),
+        (r"`\(x\)` \(y\) ``\[z\]``", r"`\(x\)` $y$ ``\[z\]``"),
+        ("```\n\\(x\\)\n```\n\\(y\\)", "```\n\\(x\\)\n```\n$y$"),
+        (r"\(no end", r"\(no end"),
+    ],
+)
+def test_formulas_are_given_as_a_notebook_knows_them(text, shown):
+    assert Reply(text)._repr_markdown_() == shown
+
+
+# ------------------------------------------------------------------------------------------- show, tracebacks
+
+
+class Notebook:
+    """Stands in for IPython and for the cell's output: `seen` is all that stood there, one after another."""
+
+    def __init__(self, monkeypatch):
+        self.seen, self.displays, self.now, self.execution_count = [], 0, 0.0, 1
+        self.display = types.SimpleNamespace(display=self.display_it)
+        self.kernel = object()
+        monkeypatch.setitem(sys.modules, "IPython", self)
+        monkeypatch.setattr(chatgptfree, "time", types.SimpleNamespace(monotonic=lambda: self.now))
+
+    def get_ipython(self):
+        return self
+
+    def display_it(self, reply, display_id=False):
+        self.displays += 1
+        self.update(reply)
+        return self if display_id else None
+
+    def update(self, reply):
+        assert type(reply) is Reply
+        self.seen.append(str(reply))
+
+    def come(self, *texts, seconds=1.0, error=None):
+        for text in texts:
+            self.now += seconds
+            yield text
+        if error:
+            raise error
+
+    def last_value(self, value):
+        """What a notebook does with the last value of a cell."""
+        before = len(self.seen)
+        value._ipython_display_() if hasattr(value, "_ipython_display_") else self.display_it(value)
+        return self.seen[before:]
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    return Notebook(monkeypatch)
+
+
+def test_in_a_notebook_an_answer_grows_in_its_place(notebook, capsys):
+    reply = show(notebook.come("**Hel", "lo", "**"))
+    assert (reply, notebook.displays) == ("**Hello**", 1)
+    assert isinstance(reply, Reply)
+    assert notebook.seen[0] == "…"
+    assert notebook.seen[1:4] == ["**Hel", "**Hello", "**Hello**"]
+    assert notebook.seen[-1] == "**Hello**"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_notebook_an_answer_is_drawn_ten_times_a_second_at_most(notebook):
+    assert show(notebook.come(*"x" * 1000, seconds=0.01)) == "x" * 1000  # ten seconds
+    assert 50 <= len(notebook.seen) <= 103
+    assert notebook.seen[-1] == "x" * 1000
+
+
+def test_an_error_before_the_first_word_takes_the_dots_away(notebook):
+    with pytest.raises(ChatgptFreeError, match="^No\\.$"):
+        show(notebook.come(error=ChatgptFreeError("No.")))
+    assert (notebook.seen[0], notebook.seen[-1]) == ("…", "")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), IncompleteReplyError("the answer broke off")], ids=repr)
+def test_what_had_come_stays_in_the_notebook_after_an_interrupt_or_an_error(notebook, error):
+    with pytest.raises(type(error)):
+        show(notebook.come("one ", "two", seconds=0.01, error=error))
+    assert notebook.seen[-1] == "one two"
+
+
+def test_a_shown_answer_is_not_shown_again_by_its_own_cell_but_by_a_later_one(notebook):
+    reply = show(notebook.come("Hello"))
+    assert notebook.last_value(reply) == []
+    notebook.execution_count += 1
+    assert notebook.last_value(reply) == ["Hello"]
+    assert reply._repr_markdown_() == "Hello"
+
+
+@pytest.mark.parametrize(
+    "module", [None, types.SimpleNamespace(get_ipython=lambda: None), types.SimpleNamespace(get_ipython=object)]
+)
+def test_outside_notebooks_an_answer_is_printed(monkeypatch, capsys, module):
+    """Nowhere, in a script that has IPython loaded, in a terminal's IPython (which has no kernel)."""
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    reply = show(iter(["Hel", "lo\x1b[31m"]))
+    assert capsys.readouterr() == ("Hello\x1b[31m\n", "")  # no terminal, so it is given as it is
+    assert (type(reply), reply) == (Reply, "Hello\x1b[31m")
+
+
+def test_ipython_is_not_imported():
+    code = "import sys, chatgptfree; chatgptfree.show(['Hi']); print('IPython' in sys.modules, flush=True)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=os.path.dirname(MODULE), check=True)
+    assert result.stdout == "Hi\nFalse\n"
+
+
+def frames_in_a_notebook(error):
+    """Of this library: IPython leaves out those that say so."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == MODULE]
+    return [frame.f_code.co_name for frame in frames if "__tracebackhide__" not in frame.f_locals]
+
+
+def interrupt_it(*_, **__):
+    raise KeyboardInterrupt
+
+
+BOXED = {"body": current_box(), "status": 200}
+TOO_MANY = {"status": 429, "body": "Slow down", "headers": {"Retry-After": "30"}}
+FAILURES = {  # the page, the answer, the options, what is raised
+    "no chat": ({"body": "<p>Hello"}, "", {}, ChatNotFoundError("no chat, neither nonce nor post id, on https://site.example/")),
+    "blocked": (None, {"status": 403, "headers": {"cf-mitigated": "challenge"}}, {}, BlockedError("needs a browser")),
+    "limit": (None, TOO_MANY, {}, RateLimitError("HTTP 429: Slow down (try again in 30 s)")),
+    "broken off": (None, chunk("Hello"), {}, IncompleteReplyError("the answer broke off")),
+    "failed": (None, {"body": "Out of order", "status": 500}, {}, ChatgptFreeError("HTTP 500: Out of order")),
+    "network": ({"body": requests.ConnectionError("x")}, "", {}, requests.ConnectionError("no answer from site.example: x")),
+    "interrupt_it": (None, CLASSIC_ANSWER, {"hooks": {"response": interrupt_it}}, KeyboardInterrupt("")),
+    "model": (BOXED, "", {"model": "gpt-9"}, ValueError("no model 'gpt-9' on https://site.example/")),
+    "keyword": (None, "", {"timout": 3}, TypeError("unexpected keyword argument 'timout'")),
+    "cookies": (None, "", {"cookies": "a=b"}, TypeError("cookies must be a dict")),
+    "image": (None, "", {"image": "no such file.png"}, FileNotFoundError("No such file or directory: 'no such file.png'")),
+    "prompt": (None, "", {"messages": " "}, ValueError("the prompt is empty")),
+    "message": (None, "", {"messages": [{"role": "user"}]}, ValueError("messages[0]")),
+}
+SCREEN_WAYS = {
+    "complete": lambda bot, message, options: bot.complete(message, **options),
+    "stream": lambda bot, message, options: list(bot.stream(message, **options)),
+    "show": lambda bot, message, options: show(bot.stream(message, **options)),
+    "conversation": lambda bot, message, options: bot.conversation().complete(message, **options),
+    "conversation's stream": lambda bot, message, options: list(bot.conversation().stream(message, **options)),
+    "the client's options": lambda bot, message, options: ChatgptFree(SITE, **options).complete(message),
+}
+
+
+@pytest.mark.parametrize("way", SCREEN_WAYS)
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_traceback_shows_the_callers_lines_and_ends_with_the_sentence_that_matters(mock, capsys, failure, way):  # noqa: F811
+    page, answer, options, raised = FAILURES[failure]
+    mock.get(SITE + "/", **page) if page else add_classic(mock, answer)
+    options = dict(options)
+    message = options.pop("messages", "Hi")
+    with pytest.raises(type(raised)) as caught:
+        SCREEN_WAYS[way](ChatgptFree(SITE), message, options)
+    lines = "".join(traceback.format_exception(caught.type, caught.value, caught.tb)).splitlines()
+    assert str(raised) in lines[-1]
+    assert len(lines) < 30
+    assert len(frames_in_a_notebook(caught.value)) <= 3  # each takes up to ten lines there
+
+
+def test_a_traceback_of_list_models_is_short_too(mock):  # noqa: F811
+    mock.get(SITE + "/", body="<p>Hello")
+    with pytest.raises(ChatNotFoundError) as caught:
+        ChatgptFree(SITE).list_models()
+    assert frames_in_a_notebook(caught.value) == []
+
+
+def test_a_refused_connection_has_a_short_traceback_too():
+    for ask in (ChatgptFree("http://127.0.0.1:9/").complete, ChatgptFree("http://127.0.0.1:9/").conversation().complete):
+        with pytest.raises(requests.ConnectionError, match="^no answer from 127.0.0.1:9: Connection refused$") as caught:
+            ask("Hi")
+        assert len("".join(traceback.format_exception(caught.type, caught.value, caught.tb)).splitlines()) < 30
+        assert frames_in_a_notebook(caught.value) == []
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+def start(command, **options):
+    """Start a line of the shell, in which "$0" "$1" is the command line."""
+    command = ["sh", "-c", command, sys.executable, MODULE]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+CLOSINGS = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+
+
+def test_closed_standard_streams_confuse_nothing():
+    """An answer goes to standard output, a complaint to standard error, or nowhere."""
+    complaint = "chatgptfree: no answer from 127.0.0.1:9: Connection refused\n"
+    wanted = {}
+    for closing in CLOSINGS:
+        wanted["--demo Hello", closing] = ("" if re.search("(?<!2)>", closing) else DEMO_ANSWER + "\n", "", 0)
+        wanted["--url http://127.0.0.1:9/ Hi", closing] = ("", "" if "2>" in closing else complaint, 1)
+    started = {case: start(f'exec "$0" "$1" {case[0]} {case[1]}') for case in wanted}
+    got = {}
+    for case, process in started.items():
+        out, err = process.communicate(timeout=60)
+        got[case] = (out.decode(), err.decode(), process.returncode)
+    assert got == wanted
+
+
+PIPED = {  # what the shell runs: the prompt that it sends
+    "printf 'one\\n  two\\n' | {} --demo Review:": "Review:\n\none\n  two",
+    "printf 'caf\\303\\251' | LC_ALL=C PYTHONUTF8=0 {} --demo Review:": "Review:\n\ncafé",
+    "printf '\\357\\273\\277one' | {} --demo": "one",
+    "printf 'one' | {} --demo -": "one",
+    "printf '\\n' | {} --demo Review:": "Review:",
+    "{} --demo Review: <file": "Review:\n\none\ntwo",
+    "{} --demo Review: </dev/null": "Review:",
+    "{} --demo </dev/null": "Hello",
+    "{} --demo Review: </dev/zero": "Review:",
+}
+
+
+def test_the_text_of_a_pipe_or_file_goes_with_the_prompt(tmp_path):
+    """A device is not read: it may be empty, or have no end."""
+    (tmp_path / "file").write_text("one\ntwo\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    started = {command: start(command.replace("{}", '"$0" "$1"'), cwd=tmp_path, env=environment) for command in PIPED}
+    got = {command: process.communicate(timeout=60) for command, process in started.items()}
+    assert got == {command: ((DEMO_ANSWER.replace("Hello", prompt) + "\n").encode(), b"") for command, prompt in PIPED.items()}
+
+
+def test_a_pipe_that_is_not_utf_8_is_said_in_one_line():
+    with start('printf "caf\\351" | "$0" "$1" --demo Hi') as process:
+        out, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == (b"", 2)
+    assert re.fullmatch(rb"chatgptfree: standard input is not UTF-8 .*\n", err)
+
+
+def test_an_application_made_by_zipapp_keeps_the_exit_status(tmp_path):
+    (tmp_path / "app").mkdir()
+    shutil.copy(MODULE, tmp_path / "app")
+    zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="chatgptfree:main")
+    started = [
+        subprocess.Popen([sys.executable, tmp_path / "app.pyz", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for arguments in (["--demo", "Hello"], ["--url", "http://127.0.0.1:9/", "Hi"], ["--url", "site.example", "Hi"])
+    ]
+    answers = [process.communicate(timeout=60)[0].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 1, 2]
+    assert answers == [DEMO_ANSWER + "\n", "", ""]
+
+
+class Narrow(Terminal):
+    HOLD = (
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode("
+        """pty.spawn(['sh', '-c', 'stty cols 20; exec "$0" "$@"', *sys.argv[1:]])))"""
+    )
+
+
+def test_the_waiting_notice_fits_a_narrow_terminal(monkeypatch):
+    """Or wiping it would leave a piece. The terminal's own width counts, whatever COLUMNS was when it had another."""
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Narrow("--demo", "Hello")
+    assert terminal.wait_for("You asked:") == "waiting for the ans\r" + " " * 19 + "\rYou asked:"
+    assert terminal.exit_status() == 0
+
+
+def test_help_fits_a_narrow_terminal():
+    assert run("--help", env={**os.environ, "COLUMNS": "20"}).returncode == 0
+
+
+def test_a_paste_of_several_lines_is_one_question_with_its_indentation():
+    asked = []
+
+    def answer(handler, form):
+        asked.append(form["message"])
+        handler.chunks(chunk("Well."), DONE)
+
+    class Xterm(Terminal):
+        HOLD = "import os; os.environ['TERM'] = 'xterm'; " + Terminal.HOLD
+
+    with Site(answer) as site:
+        terminal = Xterm("--url", site.url)
+        prompt = b""
+        while not re.search(rb"\x1b\[\?2004h.*> ", prompt):  # until this, a terminal types a paste as it types keys
+            assert select.select([terminal.process.stdout], [], [], 20)[0], prompt
+            prompt += terminal.process.stdout.read(4096)
+        terminal.type("\x1b[200~  def f():\n\n\treturn 1\n\x1b[201~\n")
+        terminal.wait_for("Well.")
+        terminal.wait_for("> ")
+        assert terminal.exit_status("quit\n") == 0
+    assert asked == ["  def f():\n\n\treturn 1"]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", " quit "])
+def test_a_conversation_begins_with_how_to_leave_on_standard_error_and_is_left_by_a_word(word, monkeypatch, capsys):
+    words = iter([word])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(words))
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    assert main(["--demo"]) == 0
+    assert capsys.readouterr() == ("", "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n")
+
+
+@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt, 130), (EOFError, 0)])
+def test_ctrl_c_and_ctrl_d_at_the_prompt_end_on_a_line_of_their_own(end, status, monkeypatch, capsys):
+    def leave(prompt):
+        raise end
+
+    monkeypatch.setattr("builtins.input", leave)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    assert main(["--demo"]) == status
+    assert capsys.readouterr().out == "\n"
+
+
+def test_headers_of_the_command_line_are_sent(mock, capsys):  # noqa: F811
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "--header", "User-Agent: My Browser: 7", "--header", "X-Key:a", "Hi"]) == 0
+    for call in mock.calls:
+        assert (call.request.headers["User-Agent"], call.request.headers["X-Key"]) == ("My Browser: 7", "a")
+
+
+@pytest.mark.parametrize("value", ["novalue", ": x", ""])
+def test_a_header_without_name_or_colon_is_wrong_usage(value, capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["--header", value, "Hi"])
+    assert leave.value.code == 2
+    assert f"--header: invalid header value: {value!r}" in capsys.readouterr().err
+
+
+def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, capsys):  # noqa: F811
+    mock.get(SITE + "/", status=403, headers={"cf-mitigated": "challenge"})
+    assert main(["--url", SITE, "Hi"]) == 1
+    words = capsys.readouterr().err
+    assert words.count("\n") == 1
+    assert words.endswith("--cookie cf_clearance=… --header 'User-Agent: …'\n")
+    assert "{" not in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--url", "http://127.0.0.1:9/"], "no answer from 127.0.0.1:9: Connection refused"),
+        (["--url", "http://me:secret@127.0.0.1:9/"], "no answer from 127.0.0.1:9: Connection refused"),
+        (["--url", "http://site.example/", "--proxy", "http://me:secret@127.0.0.1:9"],
+         "no answer from the proxy for site.example: Connection refused"),
+    ],
+)  # fmt: skip
+def test_a_failure_of_the_network_is_one_short_line_with_the_host(arguments, words, capsys):
+    assert main([*arguments, "Hi"]) == 1
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+def test_a_limit_says_when_to_try_again(mock, capsys):  # noqa: F811
+    mock.get(SITE + "/", **TOO_MANY)
+    assert main(["--url", SITE, "Hi"]) == 1
+    assert capsys.readouterr().err == "chatgptfree: HTTP 429: Slow down (try again in 30 s)\n"
+
+
+def test_the_environment_names_another_site_and_an_option_wins(monkeypatch, capsys):
+    named = lambda word: demo_site(lambda prompt: word)  # noqa: E731
+    with named("environment") as first, named("option") as second:
+        monkeypatch.setenv("CHATGPTFREE_URL", first)
+        assert main(["Hi"]) == main(["--url", second, "Hi"]) == 0
+    assert capsys.readouterr().out == "environment\noption\n"
+
+
+def test_help_names_the_site_without_its_password():
+    text = run("--help", env={**os.environ, "CHATGPTFREE_URL": "https://me:secret@site.example/50%/"}).stdout
+    assert "--url" in text
+    assert "secret" not in text
+
+
+def test_debug_shows_the_requests_without_what_is_secret():
+    """In a process of its own, as logging is set up for all of it."""
+    with Site(current_answer, current_box(ajax_url=None)) as site:
+        url = site.url.replace("//", "//me:S3CRET@")
+        secrets = ["--cookie", "c=S3CRET", "--header", "Authorization: Bearer S3CRET", "--header", "X-Key: S3CRET"]
+        result = run("--debug", "--url", url, *secrets, "Hi")
+    assert result.stdout == "Hi\n"
+    assert '"GET / HTTP/1.1" 200' in result.stderr
+    assert '"POST /wp-admin/admin-ajax.php HTTP/1.1" 200' in result.stderr
+    assert not re.search("S3CRET|UzNDUkVU|Authorization|Cookie", result.stderr)  # the second is its Base64
+    assert run("--demo", "Hello").stderr == ""
+
+
+def test_an_image_and_a_search_are_sent(mock, capsys, tmp_path):  # noqa: F811
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\nmeow")
+    config = '"imageUploadEnabledUI":true,"allowWebSearchTool":true,'.replace('"', "&quot;")
+    add_current(mock, CURRENT_ANSWER, page=re.sub(r"data-config=(['\"])\{", rf"data-config=\1{{{config}", current_box()))
+    assert main(["--url", SITE, "--image", str(tmp_path / "cat.png"), "--search", "What is it?"]) == 0
+    assert json.loads(forms(mock)[0]["image_inputs"]) == [{"mime_type": "image/png", "base64_data": "iVBORw0KGgptZW93"}]
+    assert forms(mock, "GET")[-1]["frontend_web_search_active"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--image", "no such file.png"], "No such file or directory: 'no such file.png'"),
+        (["--image", MODULE], "the image is not a JPEG, PNG or WebP"),
+        (["--search"], "takes no web_search"),
+    ],
+)
+def test_an_image_or_a_search_that_cannot_be_is_one_line_and_status_2(arguments, words, capsys):
+    assert main(["--demo", *arguments, "Hi"]) == 2
+    assert re.fullmatch(f"chatgptfree: .*{re.escape(words)}.*\n", capsys.readouterr().err)
+
+
+def test_each_model_is_printed_on_one_line_without_control_characters(mock, capsys):  # noqa: F811
+    mock.get(SITE + "/", body=current_box(name="Ev\x1b[31mil\nbot\x07\u202e\u2028") + current_box(7, name="Nice &amp; <b>"))
+    assert main(["--url", SITE, "--models"]) == 0
+    assert capsys.readouterr().out == "Ev [31mil bot\nNice & <b>\n"
+
+
+def test_what_a_site_sends_cannot_steer_a_terminal():
+    with Site(lambda handler, form: handler.chunks(chunk("a\x1b[31mb\x9b31m\r\x07\tc\x00"), DONE)) as site:
+        terminal = Terminal("--url", site.url, "Hi")
+        assert terminal.wait_for("c\r\n").endswith("\ra[31mb31m\tc\r\n")
+        assert terminal.exit_status() == 0
