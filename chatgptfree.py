@@ -46,7 +46,6 @@ import requests
 from requests import RequestException, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url
-from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, TypedDict, Unpack
@@ -276,7 +275,8 @@ def _location(response: Response) -> str:
 # ------------------------------------------------------------------------------------------------------ wire
 
 _decode_json = json.JSONDecoder().raw_decode
-_NETWORK_ERRORS = (OSError, HTTPException, HTTPError, zlib.error)  # OSError covers time-outs, TLS and all of requests' own
+_exceptions: Any = requests.exceptions  # where `requests` keeps the base of urllib3's errors too
+_NETWORK_ERRORS = (OSError, HTTPException, _exceptions.BaseHTTPError, zlib.error)  # OSError: time-outs, TLS, requests' own
 _OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
 _LIMIT = re.compile(r"quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
 _PHP_WARNING = re.compile(r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*")

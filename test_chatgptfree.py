@@ -2201,8 +2201,10 @@ def readme_blocks(language):
 
 
 @pytest.mark.parametrize("block", readme_blocks("python"), ids=lambda block: block.splitlines()[0])
-def test_the_readmes_python_runs(block, monkeypatch, without_pauses):
+def test_the_readmes_python_runs(block, monkeypatch, tmp_path, without_pauses):
     """Against the demo site, in place of chatgptfree.ai and of the reader's own."""
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    monkeypatch.chdir(tmp_path)
     with demo_site() as url, ChatgptFree(url) as shared:
         monkeypatch.setattr(ChatgptFree, "url", url)
         monkeypatch.setattr(chatgptfree, "stream", shared.stream)
