@@ -72,16 +72,16 @@ __all__ = [
     "RateLimitError", "Reply", "complete", "conversation", "demo_site", "format_prompt", "main", "show", "stream",
 ]  # fmt: skip
 
-BODY_LIMIT = 10_000_000  # bytes of a page, or of what a site sends without any text of an answer in it
-LINE_LIMIT = 1_000_000  # bytes of a line of an answer
+BODY_LIMIT = 10_000_000  # bytes of a page; also of an event stream since its last piece of text
+LINE_LIMIT = 1_000_000  # bytes of one line of an answer; also of compressed data that expands to nothing
 ANSWER_LIMIT = 10_000_000  # characters of an answer
 IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
-LINGER = 0.25  # seconds that a finished answer may take to end its response
+LINGER = 0.25  # seconds to wait for the end of a response after the answer is complete
 
 # ---------------------------------------------------------------------------------------------------- errors
 
 class ChatgptFreeError(RuntimeError):
-    """The site failed; the message is the site's own. `partial` (str) is the text that had come before, "" if none."""
+    """The site said that it failed, or sent what could not be used. `partial` (str): the text before it, "" if none."""
     partial: str = ""
 
 class ChatNotFoundError(ChatgptFreeError):
@@ -89,7 +89,7 @@ class ChatNotFoundError(ChatgptFreeError):
 class BlockedError(ChatgptFreeError):
     """The site wants a check that only a browser passes. The message says how to hand over a browser's cookies."""
 class RateLimitError(ChatgptFreeError):
-    """Too much was asked: status 429, a token limit, a quota. `retry_after` (float) is the seconds to wait, None if unknown."""
+    """A limit was reached: HTTP status 429, tokens, a quota. `retry_after` (float): seconds to wait, None if unknown."""
     retry_after: float | None = None
 
 class IncompleteReplyError(ChatgptFreeError):
@@ -158,7 +158,7 @@ _CLASSIC = {  # by the element's class; where a page has both, the first is the 
     "wpaicg-chat-shortcode": "wpaicg_chat_shortcode_message",
     "wpaicg-chatbox": "wpaicg_chatbox_message",
 }
-_OFFERS = {  # of a bot: the option here, and the field that asks for it
+_OFFERS = {  # key in a bot's `data-config`: (option of `stream`, form field that turns it on)
     "imageUploadEnabledUI": ("image", "image_inputs"),
     "allowWebSearchTool": ("web_search", "frontend_web_search_active"),
     "allowGoogleSearchGrounding": ("web_search", "frontend_google_search_grounding_active"),
@@ -172,17 +172,16 @@ class _Chat(NamedTuple):
     bot_id: str
     ajax_url: str
     page_url: str
-    name: str = ""  # of the bot as visitors see it; classic chats have none, and offer nothing
-    offers: Mapping[str, str] = {}  # as in _OFFERS
+    name: str = ""  # of the bot as visitors see it; "" for classic chats
+    offers: Mapping[str, str] = {}  # option of `stream` → form field, as in _OFFERS; empty for classic chats
 
     def __str__(self) -> str:
         return f"{self.name} ({self.bot_id})" if self.name else f"the classic chat on {self.page_url}"
 
-
 # The tags of a page, in one pass. html.parser took 8 to 10 times as long on real pages, and quadratic time on hostile ones.
 # Comments and scripts can hold an old copy of the chat, so they are matched to be passed over ("<!-->" is a whole comment).
-# Quotes count after "=" only, as in HTML; inside them "<" and ">" can stand raw. Each alternative runs to the end of the
-# page ("\Z") if it isn't closed, and so is never tried twice. The count 999 bounds the memory that `re` takes for a tag.
+# Quotes count only after "=", as in HTML; inside them "<" and ">" may stand unescaped. A comment or script that is not closed
+# runs to the end of the page ("\Z"), so no part is scanned twice. The limit 999 bounds the memory that `re` uses for one tag.
 _TAG = re.compile(
     r"""(?isx)<(?: !--(?:-?>|.*?(?:--!?>|\Z))
           | (script|style|textarea)\b.*?(?:</\1|\Z)
@@ -211,7 +210,7 @@ def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
     missing = [name for name in ("nonce", "post_id") if not getattr(found, name)]
     if missing:
         raise ChatNotFoundError(f"no {' and no '.join(missing).replace('_', ' ')} in the chat on {page_url}")
-    params = re.search(r"wpaicgParams\s*=\s*(?=\{)", page)  # they alone name the subfolder of a WordPress in one
+    params = re.search(r"wpaicgParams\s*=\s*(?=\{)", page)  # only they tell the path of a WordPress in a subfolder
     told = next(_objects(page[params.end() : params.end() + LINE_LIMIT]), {}) if params else {}
     return (found._replace(ajax_url=_ajax_url(page_url, told.get("ajax_url"))),)
 
@@ -228,7 +227,7 @@ def _attributes(page: str) -> Iterator[dict[str, str]]:
 def _chat(action: str, config: Mapping[str, Any], page_url: str) -> _Chat:
     # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
     nonce, post_id, bot_id = (_token(config.get(key)).strip(" <") for key in ("nonce", "postId", "botId"))
-    name = _one_line(_unescape(str(config.get("headerName") or bot_id))) if action == _CURRENT else ""  # it is stored escaped
+    name = (_one_line(_unescape(str(config.get("headerName") or ""))) or bot_id) if action == _CURRENT else ""  # stored as HTML
     offers = dict(offer for key, offer in _OFFERS.items() if str(config.get(key)).lower() in ("true", "1"))
     return _Chat(action, nonce, post_id, bot_id, _ajax_url(page_url, config.get("ajaxUrl")), page_url, name, offers)
 
@@ -242,15 +241,15 @@ def _ajax_url(page_url: str, address: Any) -> str:
     return urlunsplit((page.scheme, page.netloc, there.path, there.query, ""))
 
 def _token(value: Any) -> str:
-    """A str or number of the site's that can be sent back to it; "" for anything else, such as a lone surrogate."""
+    """A str or int from the site as text that can be sent back to it; "" for other types and for unprintable text."""
     text = str(value) if isinstance(value, (str, int)) else ""
     return text if text.isprintable() else ""
 
 def _unescape(text: str) -> str:
-    return html.unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text)) if "&" in text else text  # it fails for long numbers
+    return html.unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text)) if "&" in text else text  # unescape fails for long numbers
 
 def _prepared(url: str) -> str:
-    """An address as `requests` connects to it, without user, password and fragment. Raises ValueError for any other."""
+    """An address as `requests` connects to it, without user, password and fragment. Raises ValueError if it is unusable."""
     with contextlib.suppress(ValueError):
         url.encode()  # fails for what isn't text
         prepared = requests.PreparedRequest()
@@ -268,8 +267,8 @@ def _shown(address: str) -> str:
 def _location(response: Response) -> str:
     """Where a redirect leads, "" for any other response."""
     location: str = response.headers.get("Location", "") if response.status_code in (301, 302, 303, 307, 308) else ""
-    with contextlib.suppress(UnicodeEncodeError):  # which another library's would raise: it has decoded the header
-        return location.encode("latin-1").decode(errors="surrogateescape")  # http.client takes UTF-8 for Latin-1
+    with contextlib.suppress(UnicodeEncodeError):  # some libraries have decoded the header already
+        return location.encode("latin-1").decode(errors="surrogateescape")  # http.client decodes UTF-8 as Latin-1
     return location
 
 # ------------------------------------------------------------------------------------------------------ wire
@@ -310,19 +309,19 @@ def _dig(value: Any, *path: str) -> str:
 
 class _Body:
     """The bytes of a response, each piece as soon as it is there, however they are framed or compressed."""
-    cut: RequestException | None = None  # the failure of the network that ended them
-    count = 0  # bytes since it was last set to 0
+    cut: RequestException | None = None  # set if the network failed before the end
+    count = 0  # bytes read; `_texts` resets it at each piece of text
 
     def __init__(self, response: Response, timeout: Timeout, size: int = 1) -> None:
         self.response, self.timeout = response, timeout
-        self.size = size  # of a piece, where there is no socket to read from
+        self.size = size  # bytes in a piece, where `requests` has to do the reading
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             for piece in self._pieces():
                 self.count += len(piece)
                 if self.count > BODY_LIMIT:
-                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end or a word of an answer")
+                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end or any text of an answer")
                 yield piece
             source = _source(self.response)
             if source and source.isclosed() and source.length:  # an end before the Content-Length, of which `read1` says nothing
@@ -345,7 +344,7 @@ class _Body:
         return pieces
 
     def text(self) -> str:
-        """The whole of a body that is no stream."""
+        """A whole body as text, for responses that are not streams. Raises `requests`' exceptions if the network fails."""
         with contextlib.closing(self.response):
             text = b"".join(self).decode("utf-8", "replace")
             if self.cut:
@@ -359,12 +358,12 @@ class _Body:
         sock = getattr(getattr(self.response.raw, "connection", None), "sock", None) if source else None
         if source is None or sock is None or source.will_close:
             return
-        patience, until = sock.gettimeout(), time.monotonic() + LINGER
+        old_timeout, deadline = sock.gettimeout(), time.monotonic() + LINGER
         sock.settimeout(LINGER)
         with contextlib.suppress(*_NETWORK_ERRORS):
-            while time.monotonic() < until:
+            while time.monotonic() < deadline:
                 if not source.read1(65536):
-                    sock.settimeout(patience)
+                    sock.settimeout(old_timeout)
                     source.close()  # close first: after release another thread may use the connection
                     self.response.raw.release_conn()
                     return
@@ -393,10 +392,11 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _network_error(error: Exception, what: str, url: str, timeout: Timeout) -> RequestException:
     """A failure of the network as `requests` would raise it, in one short sentence that names the host."""
-    host = urlsplit(url).netloc
+    host = urlsplit(url).netloc.rpartition("@")[2]
     if "timeout" in type(error).__name__.lower():
         kind: type[RequestException] = requests.exceptions.ReadTimeout
-        words = f"nothing came from {host} for {timeout[-1] if isinstance(timeout, tuple) else timeout} seconds"
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        words = f"nothing came from {host} for {connect if isinstance(error, requests.ConnectTimeout) else read} seconds"
     else:
         kind, cause = requests.exceptions.ConnectionError, error
         while type(cause).__module__.startswith(("requests.", "urllib3.")) and isinstance(cause.__context__, Exception):
@@ -408,11 +408,11 @@ def _network_error(error: Exception, what: str, url: str, timeout: Timeout) -> R
     return error
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Cut bytes, in whatever pieces they come, into lines without their LF. The last line needs none; a blank one follows."""
+    """Cut bytes into decoded lines without their LF, however the pieces are split. An empty line is added at the end."""
     held = bytearray()
     for piece in pieces:
         whole, newline, rest = piece.rpartition(b"\n")
-        if newline:  # a PHP file with a byte order mark sends it before everything
+        if newline:  # U+FEFF is stripped: a PHP file saved with a byte order mark sends one before its output
             yield from (held + whole).decode("utf-8", "replace").lstrip("\ufeff").split("\n")
             held.clear()
         held += rest
@@ -421,9 +421,9 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
     yield from (held.decode("utf-8", "replace").lstrip("\ufeff"), "")
 
 def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield the name ("" if none) and the data (a dict if it is a JSON object) of each event, and what came in place of events.
-    A `data:` line that is a whole JSON object goes out at once. Others are held to the end of their event and joined, as the
-    standard has it. So are lines that are no field: pretty-printed JSON, or what follows a raw line break in a `data:` line.
+    """Yield the name ("" if none) and the data of each event, a dict if it is a JSON object. Text outside events comes as a str.
+    A `data:` line goes out at once, unless it begins a JSON object and does not end it. Then it is held and joined with what
+    follows, to the end of its event. Lines that are no field, such as pretty-printed JSON, are held and joined in the same way.
     """
     name = held = ""
     joining = False  # `held` has a `data:` line
@@ -438,8 +438,8 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
                 yield name, data if payload is None else payload
         elif not line and not held:
             name = ""
-        elif not line.strip() or line.startswith("event:") or line.endswith("event: message"):  # the end of an event
-            rest, named, next_name = line.rpartition("event:")  # `rest`: some releases end a raw error without a line break
+        elif not line.strip() or line.startswith("event:") or line.endswith("event: message"):  # ends an event
+            rest, named, next_name = line.rpartition("event:")  # `rest`: an error's end, which some releases don't end with LF
             if held + rest:
                 payloads: list[Any] = [*_objects(held + rest)] or [held + rest]
                 yield from ((name, payload) for payload in payloads)
@@ -448,9 +448,9 @@ def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
             held += line + "\n"
 
 def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
-    """What an event means, and its words. All that is known of both protocols' answers is here.
-    "text": a piece of text. "last": the same, and it makes the answer whole. "whole": all of the answer. "end": the end marker.
-    "dressed": a word of an error that looks like an answer. "noise": words that make no sense. A kind of ChatgptFreeError: that.
+    """Classify an event: return its kind and its text. All knowledge of what both protocols' answers contain is here.
+    "text": a piece of text. "last": the same, and the answer is complete. "whole": the complete answer. "end": the end marker.
+    "dressed": a piece of an error in the form of an answer. "noise": no event. "nothing": no text. An exception type: that error.
     """
     if payload == "[DONE]" or name == "done":
         return "end", ""
@@ -458,7 +458,7 @@ def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
         if name == "message":  # quotes in an error's words are not escaped, and break the JSON
             words = re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', payload)
             return "dressed" if words else "nothing", "".join(words)
-        return "nothing" if name else "noise", payload
+        return ("nothing" if name and not name.endswith("error") else "noise"), payload
     if name and name not in ("message", "thread.message.delta", "warning", "error", "assistant_error"):
         return "nothing", ""  # other events carry no text, whatever their JSON looks like
     if name == "warning":  # no failure: the page shows it behind the answer, whose own last words can be in it
@@ -467,7 +467,7 @@ def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
     if status == "success":  # its "msg" means nothing
         return "whole", _dig(payload, "data")
     if payload.get("error") or status == "error" or "msg" in payload or payload.get("success") is False or name[-5:] == "error":
-        return _complaint(payload)
+        return _error_in(payload)
     choices = payload.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     delta = choice.get("delta") if choice else payload.get("delta")
@@ -482,7 +482,7 @@ def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
     return ("whole", payload["data"]) if isinstance(payload.get("data"), str) else ("nothing", "")
 
 def _texts(body: _Body) -> Iterator[str]:
-    """Yield an answer's pieces of text: at least one, or else raise what is wrong with it."""
+    """Yield an answer's pieces of text, at least one; raise an exception if the site fails or the answer is incomplete."""
     spoken = whole = False
     noise: list[str] = []  # since the last piece of text
     meanings = starmap(_meaning, _events(_lines(body)))
@@ -499,9 +499,9 @@ def _texts(body: _Body) -> Iterator[str]:
             break
         elif what == "noise":
             noise.append(words)
-        elif what == "dressed":  # the error's words go on to the next end, and often come once more behind it
+        elif what == "dressed":  # the error continues to the next end marker, and is often repeated after it
             rest = takewhile(lambda meaning: meaning[0] not in ("last", "end"), meanings)
-            what, words = _complaint({"error": words + "".join(word for kind, word in rest if kind == "dressed")})
+            what, words = _error_in({"error": words + "".join(word for kind, word in rest if kind == "dressed")})
         if isinstance(what, type):
             raise what(words or "the site reported an error without words")
     if whole and spoken:
@@ -514,23 +514,23 @@ def _texts(body: _Body) -> Iterator[str]:
     if spoken:
         raise IncompleteReplyError(f"the answer broke off: {words}" if words else "the answer broke off")
     if words:
-        raise _complaint({"error": words})[0](words)
+        raise _error_in({"error": words})[0](words)
     if whole:
         raise ChatgptFreeError("the site's answer is empty")
     raise IncompleteReplyError("the answer broke off before any text" if told else "the site sent no answer")
 
-def _complaint(payload: Mapping[str, Any]) -> tuple[type[ChatgptFreeError], str]:
+def _error_in(payload: Mapping[str, Any]) -> tuple[type[ChatgptFreeError], str]:
     """What an error's JSON means: the kind of error, and its words ("" if it has none)."""
     said: Any = payload
     while isinstance(said, Mapping):
-        said = next((said[key] for key in ("error", "msg", "message", "data") if said.get(key)), "")
+        said = next((said[k] for k in ("error", "msg", "message", "data") if said.get(k) and said[k] is not True), "")
     words = _words(said) if isinstance(said, str) else ""
     error, flags = payload.get("error"), [key for key, value in payload.items() if value]
     limited = _LIMIT.search(" ".join([words, _dig(error, "code"), _dig(error, "type"), *flags]))
     return (BlockedError if "ts_required" in flags else RateLimitError if limited else ChatgptFreeError), words
 
 def _words(markup: str) -> str:
-    """What a person would read of it, on one line, in 300 characters at most: of a longer page, its title."""
+    """The readable text of `markup` on one line, at most 300 characters. A longer page gives its title, if it has one."""
     markup = markup[:200_000]
     markup = _PHP_WARNING.sub("", markup).strip() or markup
     title, text = _plain("".join(_TITLE.findall(markup)[:1])), _plain(_TITLE.sub("", markup))
@@ -546,7 +546,7 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 def _refusal(response: Response, text: str) -> Exception:
-    """The error for a response that is no answer: its status and the site's own words."""
+    """Return the exception for a response that is not an answer; it gives the HTTP status and the site's own words."""
     status, url = response.status_code, _shown(response.url)
     is_challenge = status in (403, 503) and re.search(r"(?i)<title>\s*Just a moment", text)
     if is_challenge or response.headers.get("cf-mitigated", "") == "challenge":
@@ -554,10 +554,10 @@ def _refusal(response: Response, text: str) -> Exception:
         return BlockedError(f"HTTP {status}: {url} asks for a check that needs a browser. {todo}")
     if _location(response):
         return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(_location(response))}, which was not followed")
-    kind, words = _complaint(next(_objects(text), {}))
+    kind, words = _error_in(next(_objects(text), {}))
     if not words:
         title = _TITLE.search(text) if status == 404 else None  # the rest is the theme's menu
-        kind, words = _complaint({"error": title[0] if title else text or response.reason})
+        kind, words = _error_in({"error": title[0] if title else text or response.reason})
     if status == 407:
         return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {urlsplit(url).netloc}: {words}")
     if status == 400 and words == "0":
@@ -570,7 +570,7 @@ def _refusal(response: Response, text: str) -> Exception:
     return limit
 
 def _seconds(retry_after: str) -> float | None:
-    """A Retry-After header, a number of seconds or a date, in seconds from now. None if nobody can sleep so long."""
+    """A Retry-After header (a number of seconds, or a date) as seconds from now. None if it is malformed or far too long."""
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         date = None if retry_after.strip().isdecimal() else parsedate_to_datetime(retry_after)
         seconds = date.timestamp() - time.time() if date else float(retry_after)
@@ -579,16 +579,16 @@ def _seconds(retry_after: str) -> float | None:
 
 # ----------------------------------------------------------------------------------------------- ChatgptFree
 
-_ASKING = ("model", "proxy", "image", "web_search")  # options of ours, which `requests` doesn't take
-_OPTIONS = (*_ASKING, "timeout", "cookies", "auth", "cert", "headers", "hooks", "proxies", "verify")
-_follow: Any = requests.sessions.SessionRedirectMixin()  # for its rule of where credentials may follow a redirect
+_OWN_OPTIONS = ("model", "proxy", "image", "web_search")  # handled here; `requests` doesn't take them
+_OPTIONS = (*_OWN_OPTIONS, "timeout", "cookies", "auth", "cert", "headers", "hooks", "proxies", "verify")
+_redirect_rules: Any = requests.sessions.SessionRedirectMixin()  # for `should_strip_auth`: which hosts may get credentials
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 def _request_options(options: Options, session: Any) -> Options:
     """The options that go to every request, as `requests` takes them. Raises TypeError for one that nobody takes."""
     table: dict[str, tuple[Any, str]] = {
         "cookies": ((Mapping, CookieJar), "a dict or a jar"), "headers": (Mapping, "a dict"), "proxies": (Mapping, "a dict"),
-        "proxy": (str, "a str, the URL of one proxy"), "timeout": ((int, float, tuple), "a number of seconds"),
+        "proxy": (str, "a str, the URL of one proxy"), "timeout": ((int, float, tuple), "a number of seconds, or two in a tuple"),
     }  # fmt: skip
     for name, value in options.items():
         if name not in _OPTIONS and type(session) in (requests.Session, _Session):  # others have options of their own
@@ -596,7 +596,7 @@ def _request_options(options: Options, session: Any) -> Options:
         kinds, wanted = table.get(name, (object, ""))
         if value is not None and not isinstance(value, kinds):
             raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
-    rest = {name: value for name, value in options.items() if name not in _ASKING}
+    rest = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
     if options.get("proxy") is not None:
         rest["proxies"] = dict.fromkeys(("http", "https"), options["proxy"])
     return {"timeout": 120, "cookies": None, **rest}
@@ -611,7 +611,7 @@ def _merged(defaults: Options, own: Mapping[str, Any]) -> Options:
     return merged
 
 def _with_defaults(method: _Method) -> _Method:
-    """Give a method its object's own options where a call says nothing, and keep this file's lines out of tracebacks."""
+    """Apply the object's default options to each call. Drop an error's traceback, so that it shows the caller's lines only."""
     names = method.__code__.co_varnames[1 : method.__code__.co_argcount + method.__code__.co_kwonlyargcount]
 
     @wraps(method)
@@ -634,17 +634,17 @@ class Reply(str):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: Response) -> None:
-        """Follow no redirect: even where it isn't to follow one, `requests` would read all its body and parse its address."""
+        """Follow no redirects. Even with `allow_redirects=False`, `requests` reads a redirect's body and parses its address."""
 
 class _Question:
-    """What is asked: all that was said as one prompt, and the new message alone for a bot that remembers the rest."""
+    """A question: the whole history as one prompt, and the new message alone for a site that remembers the history."""
     def __init__(self, bot: ChatgptFree, options: Options, prompt: str, message: str = "", conversation: str = "") -> None:
         self.prompt, self.message = prompt, message
         self.options, self.model = _request_options(options, bot._session), options.get("model")
         self.wants = {} if options.get("image") is None else {"image": _image_field(options["image"])}  # the form fields' values
         self.wants.update({"web_search": "true"} if options.get("web_search") else {})
         self.conversation = conversation or os.urandom(16).hex()  # its id on a site of the current protocol
-        self.known_to = ""  # the guest and the bot there that remember it, "" if none do
+        self.known_to = ""  # guest id + bot id, once that bot has answered in this conversation
 
 _clients: weakref.WeakSet[ChatgptFree] = weakref.WeakSet()
 
@@ -691,7 +691,7 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         self._guest = os.urandom(16).hex()  # the site counts its quotas by it
         self._chats: tuple[_Chat, ...] = ()
         self._lock = threading.Lock()  # held while the page is looked up
-        self._failure: tuple[float, Options, Exception] | None = None  # of the last look: when, with which options, and what
+        self._failure: tuple[float, Options, Exception] | None = None  # the last failed look-up: time, options, error
         _clients.add(self)
 
     _nonce = property(  # gpt4free's name, as is the next; a visitor has one nonce for all bots
@@ -723,10 +723,10 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
     ) -> Generator[str, None, None]:  # fmt: skip
         """Return a generator of the answer's text: each piece as the site sent it, when it sent it.
 
-        messages: what `format_prompt` takes. Arguments are checked at once; requests are made from the first `next()` on.
+        messages: what `format_prompt` takes. They and `image` are checked at once; requests are made from the first `next()` on.
         model (str or int): a bot of the page by name, in any case, or by number; default its first. Classic sites ignore it.
         proxy (str): the URL of a proxy for http and https. Default: what the environment says.
-        timeout (float): seconds without a byte before the call fails, default 120; None waits for ever.
+        timeout (float, or a tuple: connect, read): seconds without a byte before the call fails, default 120; None: no limit.
         cookies (dict or jar): sent to the host of `url` and to no other. Default: none.
         image (path or bytes): a JPEG, PNG or WebP of up to 20 million bytes, for a bot that takes images. Default: none.
         web_search (bool): let a bot that offers it search the web first. Default: False.
@@ -804,7 +804,7 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
             raise broken from None
 
     def _answer(self, question: _Question) -> Iterator[str]:
-        """Ask; if the site fails before any text and its chat has changed since it was looked up, ask once more."""
+        """Ask; if the site fails before any text, look the chat up again, and ask once more if it has changed."""
         chat = self._pick(self._look_up(None, question.options), question.model)
         spoken = False
         try:
@@ -875,10 +875,10 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         raise ValueError(f"no model {model!r} on {first.page_url}, which offers {', '.join(map(str, chats))}")
 
     def _look_up(self, stale: _Chat | None, options: Options) -> tuple[_Chat, ...]:
-        """The page's chats, looked up anew if `stale` is one of them. One thread looks; those that wait share its failure."""
+        """Return the page's chats, looked up anew if `stale` is among them. One thread looks; the others share its failure."""
         began, timeout = time.monotonic(), options["timeout"]
-        seconds = sum(filter(None, timeout)) if isinstance(timeout, tuple) else timeout
-        if not self._lock.acquire(timeout=-1 if seconds is None else seconds):
+        seconds = (None if None in timeout else sum(timeout)) if isinstance(timeout, tuple) else timeout
+        if not self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
             raise _network_error(TimeoutError(), "", self.url, timeout)
         try:
             if self._chats and not any(chat is stale for chat in self._chats):
@@ -906,7 +906,7 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         return ()
 
     def _fetch(self, options: Options) -> tuple[_Chat, ...]:
-        """Read the chats off the site's page. Its redirects are followed by hand: what the caller gave stays at home."""
+        """Request the page and find its chats. Redirects are followed here, so that credentials never reach another host."""
         url = _prepared(self.url)
         headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
         for _ in range(10):
@@ -921,13 +921,13 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
                 url = _prepared(urljoin(url, _location(response)))
             except ValueError:
                 raise ChatgptFreeError(f"{url} redirects to {_shown(_location(response))!r}, which is no address") from None
-        raise requests.TooManyRedirects(f"more than 10 redirects from {_shown(self.url)}")
+        raise requests.TooManyRedirects(f"{_shown(self.url)} leads to 10 redirects or more")
 
     def _send(self, options: Options, chat: _Chat, method: str, **request: Any) -> Response:
-        """Make a request of a chat; raise what its status tells."""
+        """Send a request to a chat and return the response. Raise an exception if its status is not 200."""
         headers = {"Accept": "text/event-stream, application/json, */*;q=0.8", "Referer": chat.page_url}
         headers["Accept-Encoding"] = "identity"  # compression would hold text back
-        if chat.action != _CURRENT:  # which refuses an Origin in release 2.3.31, and needs it in none
+        if chat.action != _CURRENT:  # the current protocol needs no Origin, and can refuse one
             headers["Origin"] = urljoin(chat.page_url, "/")[:-1]
         response = self._request(method, chat.ajax_url, headers, {**options, **request})
         if response.status_code != 200:
@@ -935,18 +935,18 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         return response
 
     def _request(self, method: str, url: str, headers: dict[str, str], options: Options) -> Response:
-        """Make a request, without redirects. The caller's headers, cookies and passwords go to no other host."""
+        """Send a request, and follow no redirect. The caller's headers, cookies and credentials go to no other host."""
         merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict(headers)
         private = {name: options.get(name) for name in ("auth", "cert", "cookies", "headers")}
         options = {name: value for name, value in options.items() if name not in private}
-        if not _follow.should_strip_auth(_prepared(self.url), url):  # both as `requests` connects to them
+        if not _redirect_rules.should_strip_auth(_prepared(self.url), url):  # both as `requests` connects to them
             merged.update(private.pop("headers") or {})
             user = get_auth_from_url(self.url)
             options.update(private, auth=private["auth"] or (user if any(user) else None))
         else:
-            merged.update(Authorization=None, Cookie=None)  # the session's own
+            merged.update(Authorization=None, Cookie=None)  # None drops the session's own header
             if getattr(self._session, "auth", None):
-                options["auth"] = lambda request: request
+                options["auth"] = lambda request: request  # in place of the session's
         try:
             if url.startswith("http://127.0.0.1:"):  # such as the demo site, which needs no proxy of the environment's
                 options.setdefault("proxies", {"http://127.0.0.1": ""})
@@ -968,20 +968,20 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
 class Conversation:
     """A conversation with a bot, made by `conversation()`; one thread at a time can use it.
 
-    `messages` is the list of what was said: mappings with "role" and "content". It can be saved as JSON, and put back into
-    a new conversation. A message that failed before any text is not in it; what had come of a broken answer is. A site of
-    the current protocol remembers what was said; to a classic one all of it is sent with each message.
+    `messages` is the list of what was said: mappings with "role" and "content". It can be saved as JSON; to continue, assign it
+    to a new conversation's `messages`. A message that failed before any text is left out; of a broken answer, the text so far
+    is kept. A site of the current protocol remembers what was said; to a classic one all of it is sent with each message.
     """
 
     def __init__(self, bot: ChatgptFree, system: str | None, options: Options) -> None:
         _request_options(options, bot._session)
         self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
-        _ = format_prompt(self.messages) if system else ""  # names a wrong type
+        format_prompt(self.messages or "-")  # raises for a wrong `system`
         self._bot, self._options, self._id, self._known_to = bot, options, os.urandom(16).hex(), ""
 
     @_with_defaults
     def stream(self, message: str, **options: Unpack[CallOptions]) -> Generator[str, None, None]:
-        """Return a generator of the answer's text. Options and errors are those of `ChatgptFree.stream`."""
+        """Return a generator of the answer to `message` (str). Options and errors are those of `ChatgptFree.stream`."""
         asked = {"role": "user", "content": format_prompt([{"role": "user", "content": message}])}
         prompt = format_prompt([*self.messages, asked])
         question = _Question(self._bot, {**options}, prompt, asked["content"], self._id)
@@ -990,7 +990,7 @@ class Conversation:
 
     @_with_defaults
     def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
-        """Wait for the whole answer and return it, as a `Reply`. Options and errors are those of `ChatgptFree.stream`."""
+        """Wait for the answer to `message` (str), a `Reply`. Options and errors are those of `ChatgptFree.stream`."""
         return Reply("".join(self.stream(message, **options)))
 
     def _heard(self, question: _Question, texts: Generator[str, None, None]) -> Generator[str, None, None]:
@@ -1102,11 +1102,11 @@ def _print(texts: Iterable[str]) -> Reply:
 # -------------------------------------------------------------------------------- the demo site, the command line
 
 def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.AbstractContextManager[str]:
-    """Return a context manager that runs a stand-in site of the classic protocol on the loopback, and gives its URL.
+    """Return a context manager that runs a stand-in site of the classic protocol on 127.0.0.1, and gives its URL.
 
     answer: a function from the prompt (str) to the text that the site sends, a word at a time; default a short one that
         quotes the prompt. If it raises RateLimitError (with `retry_after`), BlockedError, IncompleteReplyError (with
-        `partial`, after which the connection ends) or another ChatgptFreeError, the site fails in that way.
+        `partial`, after which the connection ends) or another ChatgptFreeError, the site fails alike.
 
     >>> with demo_site(str.upper) as url:
     ...     ChatgptFree(url).complete("Hello")
@@ -1172,7 +1172,7 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
     return Site(("127.0.0.1", 0), Handler)
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status; end the process by it if `argv` (list of str) is not given.
+    """Run the command line and return its exit status. Without `argv` (list of str), exit if it isn't 0; so do usage errors.
     >>> main(["--demo", "Hello"])
     You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.
     0
@@ -1191,7 +1191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status = 130
     except (ChatgptFreeError, OSError, ValueError) as error:
-        _complain(error)
+        _print_error(error)
         status = 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
     if argv is None and status:  # an application made by zipapp drops what this returns
         sys.exit(status)
@@ -1256,7 +1256,7 @@ def _parser() -> Any:
     add("--model", metavar="M", help="a bot of the page, by name or number (default: its first)")
     add("--models", action="store_true", help="print the names of the page's bots, and no more")
     add("--system", metavar="TEXT", help="instructions that go before the prompt")
-    add("--image", metavar="FILE", help="a JPEG, PNG or WebP to send with the prompt")
+    add("--image", metavar="FILE", help="a JPEG, PNG or WebP to send with each prompt")
     add("--search", action="store_true", dest="web_search", help="let the bot search the web first")
     add("--proxy", metavar="P", help="URL of a proxy for http and https")
     add("--timeout", type=seconds, default=120.0, metavar="S", help="seconds without a byte to wait (default: 120)")
@@ -1286,11 +1286,11 @@ def _converse(chat: Conversation) -> int:
             if question:
                 _print(chat.stream(question))
         except (ChatgptFreeError, RequestException) as error:
-            _complain(error)
+            _print_error(error)
         except KeyboardInterrupt:  # enough of this answer
             pass
 
-def _complain(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     words = f"standard input is not UTF-8 text: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
     words = _one_line(words.replace(_ADVICE, "--cookie cf_clearance=… --header 'User-Agent: …'"))
     print("chatgptfree:", words or type(error).__name__, file=sys.stderr)

@@ -585,11 +585,11 @@ def test_what_came_before_a_cut_is_yielded_and_the_cut_is_kept_in_the_body():
     [
         (b"data: x" * 900, "a line of over 30,000 bytes"),
         (b"x" * 50, "a line of over 30,000 bytes"),
-        (b"word\n" * 900, "300,000 bytes without an end or a word"),
-        (b": ping\n\n" * 900, "300,000 bytes without an end or a word"),
-        (b"data: {}\n\n" * 900, "300,000 bytes without an end or a word"),
-        (b'{"a":\n' * 900, "300,000 bytes without an end or a word"),
-        (b'data: {"a":\n' * 900, "300,000 bytes without an end or a word"),
+        (b"word\n" * 900, "300,000 bytes without an end or any text"),
+        (b": ping\n\n" * 900, "300,000 bytes without an end or any text"),
+        (b"data: {}\n\n" * 900, "300,000 bytes without an end or any text"),
+        (b'{"a":\n' * 900, "300,000 bytes without an end or any text"),
+        (b'data: {"a":\n' * 900, "300,000 bytes without an end or any text"),
     ],
 )
 def test_an_endless_answer_without_text_is_an_error_in_bounded_memory(endless, words, monkeypatch):
@@ -1196,7 +1196,7 @@ def test_list_models_raises_the_error_of_a_refused_page(mock):
             ([ConnectionResetError("reset by peer")], ": lost the connection to site.example: reset by peer"),
             ([socket.timeout()], ": nothing came from site.example for 7 seconds"),
             (["x" * 1001], ": the site sent a line of over 1,000 bytes"),
-            ([": ping\n\n"] * 2000, ": the site sent 10,000 bytes without an end or a word of an answer"),
+            ([": ping\n\n"] * 2000, ": the site sent 10,000 bytes without an end or any text of an answer"),
         ]
     ],
 )
@@ -1643,9 +1643,9 @@ def endless(handler, raw):
 @pytest.mark.parametrize(
     ("page", "answer", "words"),
     [
-        (lambda handler: endless(handler, b"<p>" * 5000), None, "10,000,000 bytes without an end or a word"),
+        (lambda handler: endless(handler, b"<p>" * 5000), None, "10,000,000 bytes without an end or any text"),
         (CLASSIC_PAGE, b"data: x" * 5000, "a line of over 1,000,000 bytes"),
-        (CLASSIC_PAGE, b"a line of no stream, which is rather long\n" * 1000, "1,000,000 bytes without an end or a word"),
+        (CLASSIC_PAGE, b"a line of no stream, which is rather long\n" * 1000, "1,000,000 bytes without an end or any text"),
     ],
     ids=["page", "line", "body"],
 )
@@ -4751,3 +4751,63 @@ def test_what_a_site_sends_cannot_steer_a_terminal():
         terminal = Terminal("--url", site.url, "Hi")
         assert terminal.wait_for("c\r\n").endswith("\ra[31mb31m\tc\r\n")
         assert terminal.exit_status() == 0
+
+
+# ---------------------------------------------------------------------------------------- odd names, words and time-outs
+
+
+def test_a_bot_with_a_blank_name_goes_by_its_number(mock):
+    add_current(mock, CURRENT_ANSWER, page=current_box(1, name="First") + current_box(2, name=" "))
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    assert forms(mock)[0]["bot_id"] == "1"
+    assert bot.list_models() == ["First", "2"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (json.dumps({"error": True, "message": "Bad key"}), "Bad key"),
+        ("event: error\ndata: API down\n\n", "API down"),
+    ],
+)
+def test_an_error_in_an_unusual_form_keeps_its_words(answer, words):
+    assert str(read(answer)[1]) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout", "seconds"),
+    [
+        (requests.ConnectTimeout, (0.5, 30), 0.5),
+        (requests.ReadTimeout, (0.5, 30), 30),
+        (requests.ConnectTimeout, 7, 7),
+        (requests.ReadTimeout, 7, 7),
+    ],
+)
+def test_a_time_out_names_the_seconds_that_it_waited(mock, kind, timeout, seconds):
+    mock.get(SITE + "/", body=kind())
+    with pytest.raises(kind, match=f"^nothing came from site.example for {seconds} seconds$"):
+        ChatgptFree(SITE).complete("Hi", timeout=timeout)
+
+
+@pytest.mark.parametrize(("timeout", "gives_up"), [((None, None), False), ((0.1, None), False), ((0.1, 0.1), True), (0.1, True)])
+def test_a_thread_waits_for_anothers_look_at_the_page_as_long_as_its_own_time_out_allows(timeout, gives_up):
+    asked, waiting = threading.Event(), threading.Event()
+
+    def page(handler):
+        asked.set()
+        waiting.wait(0.3 if gives_up else 0.2)
+        handler.whole(CLASSIC_PAGE)
+
+    with Site(classic_answer, page) as site, ThreadPoolExecutor(1) as pool:
+        bot = ChatgptFree(site.url.replace("//", "//me:secret@"))
+        first = pool.submit(bot.complete, "one")
+        assert asked.wait(5)
+        if gives_up:
+            with pytest.raises(requests.Timeout, match="^nothing came from 127.0.0.1:") as caught:
+                bot.complete("two", timeout=timeout)
+            assert "secret" not in str(caught.value)
+            waiting.set()
+        else:
+            assert bot.complete("two", timeout=timeout) == "two"
+        assert first.result() == "one"
