@@ -666,9 +666,9 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
     options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are merged.
     Raises ValueError if `url` is no http or https address, TypeError for an option that `stream` doesn't take.
 
-    >>> with demo_site() as url, ChatgptFree(url, timeout=30) as bot:
+    >>> with demo_site(str.upper) as url, ChatgptFree(url, timeout=30) as bot:
     ...     print(bot.complete("Hello"))
-    You asked: “Hello”. ...
+    HELLO
     """
 
     url = "https://chatgptfree.ai"
@@ -734,9 +734,9 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         Raises TypeError or ValueError for wrong arguments, ChatgptFreeError if the site fails, and `requests`' exceptions if the
         network fails before any text.
 
-        >>> with demo_site() as url:
-        ...     print(*ChatgptFree(url).stream("Hello"), sep="|")
-        You |asked: |“Hello”. |...
+        >>> with demo_site(str.upper) as url:
+        ...     print(*ChatgptFree(url).stream("Tell me a story."), sep="|")
+        TELL |ME |A |STORY.
         """
         named = {"model": model, "proxy": proxy, "timeout": timeout, "cookies": cookies, "image": image, "web_search": web_search}
         return self._generate(_Question(self, {**named, **kwargs}, format_prompt(messages)))
@@ -751,9 +751,9 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         timeout (float, seconds without a byte, default 120), cookies (dict or jar), image (path or bytes), web_search (bool),
         and `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
 
-        >>> with demo_site() as url:
+        >>> with demo_site(str.upper) as url:
         ...     ChatgptFree(url).complete("Hello")
-        'You asked: “Hello”. ...
+        'HELLO'
         """
         return Reply("".join(self.stream(messages, model, proxy, timeout, cookies, image=image, web_search=web_search, **kwargs)))
 
@@ -1058,9 +1058,9 @@ def show(texts: Iterable[str]) -> Reply:
 
     texts (iterable of str): what `stream` returns. What had come stays when it raises, or when the kernel is interrupted.
 
-    >>> with demo_site() as url:
+    >>> with demo_site(str.upper) as url:
     ...     reply = show(ChatgptFree(url).stream("Hello"))
-    You asked: “Hello”. ...
+    HELLO
     """
     __tracebackhide__ = True  # for IPython
     ipython: Any = sys.modules.get("IPython")
@@ -1152,7 +1152,7 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
                     self.send_header(name, value)
                 self.end_headers()
                 for piece in pieces:
-                    time.sleep(0.025 if len(pieces) > 1 else 0)
+                    time.sleep(0.015 if len(pieces) > 1 else 0)
                     self.wfile.write(piece.encode())
 
         do_GET = do_POST
