@@ -393,7 +393,7 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _network_error(error: Exception, what: str, url: str, timeout: Timeout) -> RequestException:
     """A failure of the network as `requests` would raise it, in one short sentence that names the host."""
     host = urlsplit(url).netloc.rpartition("@")[2]
-    if "timeout" in type(error).__name__.lower():
+    if "timeout" in type(error).__name__.lower() or "Read timed out" in str(error):
         kind: type[RequestException] = requests.exceptions.ReadTimeout
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         words = f"nothing came from {host} for {connect if isinstance(error, requests.ConnectTimeout) else read} seconds"
@@ -946,9 +946,9 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         else:
             merged.update(Authorization=None, Cookie=None)  # None drops the session's own header
             if getattr(self._session, "auth", None):
-                options["auth"] = lambda request: request  # in place of the session's
+                options["auth"] = (lambda request: request) if isinstance(self._session, requests.Session) else ("", "")
         try:
-            if url.startswith("http://127.0.0.1:"):  # such as the demo site, which needs no proxy of the environment's
+            if type(self._session) is _Session and url.startswith("http://127.0.0.1:"):  # the demo site needs no proxy
                 options.setdefault("proxies", {"http://127.0.0.1": ""})
             send = getattr(self._session, method)
             response: Response = send(url, headers=dict(merged), stream=True, allow_redirects=False, **options)

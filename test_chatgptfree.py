@@ -3443,6 +3443,13 @@ def test_headers_in_a_plain_dict_are_understood():
         ChatgptFree(SITE, session=session).complete("Hi")
 
 
+def test_a_session_of_anothers_gets_no_proxies_that_nobody_gave():
+    """niquests fails for an empty one, and the session's own proxies are its owner's choice."""
+    session = OthersSession(plain)
+    ChatgptFree("http://127.0.0.1:8000/", session=session).complete("Hi")
+    assert not any(options.get("proxies") for options in session.seen)
+
+
 class LibrarysError(OSError):
     """As curl_cffi's and niquests' are: of no kind that `requests` knows."""
 
