@@ -1116,36 +1116,11 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
     from urllib.parse import parse_qs
 
     nonce = os.urandom(5).hex()
-    page = f'<div class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"></div>'
-
-    def events(text: str, *more: str) -> list[str]:
-        words = re.findall(r"\s*\S+\s*|\s+", text)
-        chunks = [json.dumps({"id": "chatcmpl-demo", "choices": [{"delta": {"content": word}}]}) for word in words]
-        return [f"data: {data}\n\n" for data in (*chunks, *more)]
-
-    def respond(form: Mapping[str, list[str]]) -> tuple[int, dict[str, str], list[str]]:
-        if not form:
-            return 200, {}, [page]
-        if form["_wpnonce"] != [nonce]:
-            return 403, {}, ["The link you followed has expired."]
-        try:
-            prompt = form["message"][0].replace("&lt;", "<")
-            quote = f"You asked: “{prompt}”. This is the demo site: it has no better answer, but streams it a word at a time."
-            text = answer(prompt) if answer else quote
-            return 200, {"Content-Type": "text/event-stream"}, events(text, "[DONE]")
-        except RateLimitError as error:
-            wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-            return 429, wait, [html.escape(str(error))]
-        except BlockedError as error:
-            return 403, {"cf-mitigated": "challenge"}, [html.escape(str(error))]
-        except ChatgptFreeError as error:
-            end = [] if isinstance(error, IncompleteReplyError) else [json.dumps({"error": {"message": str(error)}})]
-            return 200, {"Content-Type": "text/event-stream"}, events(error.partial, *end)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(), keep_blank_values=True)
-            status, headers, pieces = respond(form)
+            status, headers, pieces = _demo_response(form, nonce, answer)
             with contextlib.suppress(OSError):  # a client may leave
                 self.send_response(status)
                 for name, value in {"Content-Type": "text/html; charset=UTF-8", **headers}.items():
@@ -1170,6 +1145,29 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
             self.server_close()
 
     return Site(("127.0.0.1", 0), Handler)
+
+def _demo_response(
+    form: Mapping[str, list[str]], nonce: str, answer: Callable[[str], str] | None
+) -> tuple[int, dict[str, str], list[str]]:
+    if not form:
+        return 200, {}, [f'<div class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"></div>']
+    if form["_wpnonce"] != [nonce]:
+        return 403, {}, ["The link you followed has expired."]
+    prompt = form["message"][0].replace("&lt;", "<")
+    quote = f"You asked: “{prompt}”. This is the demo site: it has no better answer, but streams it a word at a time."
+    try:
+        text, end = answer(prompt) if answer else quote, ["[DONE]"]
+    except RateLimitError as error:
+        wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+        return 429, wait, [html.escape(str(error))]
+    except BlockedError as error:
+        return 403, {"cf-mitigated": "challenge"}, [html.escape(str(error))]
+    except ChatgptFreeError as error:
+        is_cut = isinstance(error, IncompleteReplyError)
+        text, end = error.partial, [] if is_cut else [json.dumps({"error": {"message": str(error)}})]
+    choices = [{"delta": {"content": word}} for word in re.findall(r"\s*\S+\s*|\s+", text)]
+    data = [json.dumps({"id": "chatcmpl-demo", "choices": [choice]}) for choice in choices] + end
+    return 200, {"Content-Type": "text/event-stream"}, [f"data: {line}\n\n" for line in data]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status. Without `argv` (list of str), exit if it isn't 0; so do usage errors.
