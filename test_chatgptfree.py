@@ -1308,7 +1308,7 @@ class Site(ThreadingHTTPServer):
         return [path for method, path, _, form in self.asked if method == "GET" and not form]
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.001,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
