@@ -256,7 +256,7 @@ def _prepared(url: str) -> str:
         prepared.prepare_url(url.partition("#")[0], None)
         parts = urlsplit(prepared.url or "")
         (parts.hostname or "").encode("idna")  # as the connection does, which fails for "a..b"
-        if parts.scheme in ("http", "https"):
+        if (prepared.url or "").startswith(("http://", "https://")):
             return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     raise ValueError(f"an address begins with http:// or https:// and names a host, unlike {url.rpartition('@')[2]!r:.200}")
 
@@ -571,7 +571,7 @@ def _refusal(response: Response, text: str) -> Exception:
 
 def _seconds(retry_after: str) -> float | None:
     """A Retry-After header (a number of seconds, or a date) as seconds from now. None if it is malformed or far too long."""
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
         date = None if retry_after.strip().isdecimal() else parsedate_to_datetime(retry_after)
         seconds = date.timestamp() - time.time() if date else float(retry_after)
         return max(0.0, seconds) if seconds <= threading.TIMEOUT_MAX else None
@@ -627,8 +627,6 @@ def _with_defaults(method: _Method) -> _Method:
 
 class Reply(str):
     """An answer: a str that a notebook shows as rendered Markdown, with no HTML in it."""
-    __slots__ = ()
-
     def _repr_markdown_(self) -> str:
         return _safe_markdown(self)
 
@@ -651,7 +649,9 @@ _clients: weakref.WeakSet[ChatgptFree] = weakref.WeakSet()
 def _after_fork() -> None:
     """Give a forked child locks and connections of its own: on a shared connection each would get the other's answers."""
     for client in _clients:
-        client._lock = threading.Lock()
+        client._lock, jar = threading.Lock(), getattr(client._session, "cookies", None)
+        if isinstance(jar, CookieJar):
+            vars(jar)["_cookies_lock"] = threading.RLock()
         for adapter in getattr(client._session, "adapters", {}).values():
             if hasattr(adapter, "__setstate__"):  # meant for unpickling, it makes new connection pools
                 adapter.__setstate__(adapter.__getstate__())
@@ -805,7 +805,7 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
 
     def _answer(self, question: _Question) -> Iterator[str]:
         """Ask; if the site fails before any text, look the chat up again, and ask once more if it has changed."""
-        chat = self._pick(self._look_up(None, question.options), question.model)
+        chat = self._pick(self._chats or self._look_up(None, question.options), question.model)
         spoken = False
         try:
             for text in self._pieces(chat, question):
@@ -872,7 +872,7 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
                 return chat
         if not wanted or first.action != _CURRENT or self.model_aliases.get(str(model), model) == self.default_model:
             return first
-        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {', '.join(map(str, chats))}")
+        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {', '.join(map(str, chats)):.1000}")
 
     def _look_up(self, stale: _Chat | None, options: Options) -> tuple[_Chat, ...]:
         """Return the page's chats, looked up anew if `stale` is among them. One thread looks; the others share its failure."""
@@ -945,8 +945,10 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
             options.update(private, auth=private["auth"] or (user if any(user) else None))
         else:
             merged.update(Authorization=None, Cookie=None)  # None drops the session's own header
-            if getattr(self._session, "auth", None):
-                options["auth"] = (lambda request: request) if isinstance(self._session, requests.Session) else ("", "")
+            if isinstance(self._session, requests.Session) and type(self._session) is not _Session:  # its auth and cookies
+                options["auth"] = lambda request: (request.headers.pop("Cookie", None), request)[1]
+            elif getattr(self._session, "auth", None):
+                options["auth"] = ("", "")
         try:
             if type(self._session) is _Session and url.startswith("http://127.0.0.1:"):  # the demo site needs no proxy
                 options.setdefault("proxies", {"http://127.0.0.1": ""})
@@ -1000,7 +1002,9 @@ class Conversation:
             if not reply["content"]:
                 self._known_to = question.known_to
                 self.messages += [{"role": "user", "content": question.message}, reply]
-            reply["content"] += text
+            heard = reply.pop("content")  # the only reference, so that "+=" need not copy all of it
+            heard += text
+            reply["content"] = heard
             yield text
 
 _shared = ChatgptFree()
@@ -1027,8 +1031,8 @@ def _safe_markdown(text: str) -> str:
         prefix, mark, language, code = block.groups()
         code = re.sub(rf"^[ \t>]{{0,{len(prefix)}}}", "", code, flags=re.MULTILINE)
         fence = mark[0] * max(len(mark), 1 + max(map(len, re.findall(mark[0] + "+", code)), default=0))
-        safe += _safe_prose(text[end : block.start()] + prefix.rstrip())
-        safe = safe.rstrip("\n") + "\n\n" if safe else ""
+        prose = _safe_prose(text[end : block.start()] + prefix.rstrip()).rstrip("\n")
+        safe += prose + "\n\n" if safe or prose else ""
         risky = _LAB_MATH.search(re.sub("[$@]", "", code))
         safe += f"{fence}{language}{code.replace('<', '<' + _BREAK) if risky else code}\n{fence}"
         end = block.end()
@@ -1057,7 +1061,6 @@ def show(texts: Iterable[str]) -> Reply:
     """Show an answer while it comes, and return it as a `Reply`: in a notebook Markdown that grows, elsewhere printed text.
 
     texts (iterable of str): what `stream` returns. What had come stays when it raises, or when the kernel is interrupted.
-
     >>> with demo_site(str.upper) as url:
     ...     reply = show(ChatgptFree(url).stream("Hello"))
     HELLO
@@ -1146,9 +1149,7 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
 
     return Site(("127.0.0.1", 0), Handler)
 
-def _demo_response(
-    form: Mapping[str, list[str]], nonce: str, answer: Callable[[str], str] | None
-) -> tuple[int, dict[str, str], list[str]]:
+def _demo_response(form: Mapping[str, list[str]], nonce: str, answer: Any) -> tuple[int, dict[str, str], list[str]]:
     if not form:
         return 200, {}, [f'<div class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"></div>']
     if form["_wpnonce"] != [nonce]:
@@ -1162,9 +1163,10 @@ def _demo_response(
         return 429, wait, [html.escape(str(error))]
     except BlockedError as error:
         return 403, {"cf-mitigated": "challenge"}, [html.escape(str(error))]
+    except IncompleteReplyError as error:
+        text, end = error.partial, []
     except ChatgptFreeError as error:
-        is_cut = isinstance(error, IncompleteReplyError)
-        text, end = error.partial, [] if is_cut else [json.dumps({"error": {"message": str(error)}})]
+        text, end = error.partial, [json.dumps({"error": {"message": str(error)}})]
     choices = [{"delta": {"content": word}} for word in re.findall(r"\s*\S+\s*|\s+", text)]
     data = [json.dumps({"id": "chatcmpl-demo", "choices": [choice]}) for choice in choices] + end
     return 200, {"Content-Type": "text/event-stream"}, [f"data: {line}\n\n" for line in data]
