@@ -20,7 +20,6 @@ Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
 from __future__ import annotations
 
 import contextlib
-import html
 import json
 import logging
 import math
@@ -221,7 +220,7 @@ def _attributes(page: str) -> Iterator[dict[str, str]]:
         if inside and ("data-config" in inside or "wpaicg-chat" in inside) and page.startswith(">", tag.end()):
             attributes: dict[str, str] = {}
             for name, *values in _ATTRIBUTE.findall(inside):
-                attributes.setdefault(name.lower(), _unescape("".join(values)))
+                attributes.setdefault(name.lower(), _unescape(value) if "&" in (value := "".join(values)) else value)
             yield attributes
 
 def _chat(action: str, config: Mapping[str, Any], page_url: str) -> _Chat:
@@ -246,7 +245,9 @@ def _token(value: Any) -> str:
     return text if text.isprintable() else ""
 
 def _unescape(text: str) -> str:
-    return html.unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text)) if "&" in text else text  # unescape fails for long numbers
+    from html import unescape  # not at the top: it would delay the command line's first word
+
+    return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))  # it fails for long numbers
 
 def _prepared(url: str) -> str:
     """An address as `requests` connects to it, without user, password and fragment. Raises ValueError if it is unusable."""
@@ -277,9 +278,9 @@ _decode_json = json.JSONDecoder().raw_decode
 _exceptions: Any = requests.exceptions  # where `requests` keeps the base of urllib3's errors too
 _NETWORK_ERRORS = (OSError, HTTPException, _exceptions.BaseHTTPError, zlib.error)  # OSError: time-outs, TLS, requests' own
 _OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
-_LIMIT = re.compile(r"quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests", re.IGNORECASE)
-_PHP_WARNING = re.compile(r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*")
-_TITLE = re.compile(r"<title\b[^<>]*>([^<]*)", re.IGNORECASE)
+_LIMITED = r"(?i)quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests"  # compiled when needed, as are the next
+_PHP_WARNING = r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*"
+_TITLE = r"(?i)<title\b[^<>]*>([^<]*)"
 _ADVICE = "cookies={'cf_clearance': …}, headers={'User-Agent': …}"
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -526,14 +527,14 @@ def _error_in(payload: Mapping[str, Any]) -> tuple[type[ChatgptFreeError], str]:
         said = next((said[k] for k in ("error", "msg", "message", "data") if said.get(k) and said[k] is not True), "")
     words = _words(said) if isinstance(said, str) else ""
     error, flags = payload.get("error"), [key for key, value in payload.items() if value]
-    limited = _LIMIT.search(" ".join([words, _dig(error, "code"), _dig(error, "type"), *flags]))
+    limited = re.search(_LIMITED, " ".join([words, _dig(error, "code"), _dig(error, "type"), *flags]))
     return (BlockedError if "ts_required" in flags else RateLimitError if limited else ChatgptFreeError), words
 
 def _words(markup: str) -> str:
     """The readable text of `markup` on one line, at most 300 characters. A longer page gives its title, if it has one."""
     markup = markup[:200_000]
-    markup = _PHP_WARNING.sub("", markup).strip() or markup
-    title, text = _plain("".join(_TITLE.findall(markup)[:1])), _plain(_TITLE.sub("", markup))
+    markup = re.sub(_PHP_WARNING, "", markup).strip() or markup
+    title, text = _plain("".join(re.findall(_TITLE, markup)[:1])), _plain(re.sub(_TITLE, "", markup))
     if not text.startswith(title) or len(text) > 300:  # as a rule the heading repeats the title
         text = title if title and len(text) > 300 else f"{title} {text}".strip()
     return text if len(text) <= 300 else text[:299] + "…"
@@ -556,7 +557,7 @@ def _refusal(response: Response, text: str) -> Exception:
         return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(_location(response))}, which was not followed")
     kind, words = _error_in(next(_objects(text), {}))
     if not words:
-        title = _TITLE.search(text) if status == 404 else None  # the rest is the theme's menu
+        title = re.search(_TITLE, text) if status == 404 else None  # the rest is the theme's menu
         kind, words = _error_in({"error": title[0] if title else text or response.reason})
     if status == 407:
         return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {urlsplit(url).netloc}: {words}")
@@ -1013,12 +1014,12 @@ stream, complete, conversation = _shared.stream, _shared.complete, _shared.conve
 # --------------------------------------------------------------------------------------------------- showing
 
 _BREAK = "\u200b"  # a zero-width space: what it breaks up looks as before
-_FENCED = re.compile(  # in a list or a quotation too, to the closing fence or the end
+_FENCED = (  # in a list or a quotation too, to the closing fence or the end
     r"(?ms)^([ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([\w+#.-]*)[^\n]*"
     r"((?:\n.*?)??)(?:\n[ \t>]*\2[`~]*[ \t]*$|\Z)"
 )
-_MATH = re.compile(r"(`{1,4})[^`]+\1(?!`)|(?<!\\)\\(?:\((.{1,2000}?)\\\)|\[(.{1,2000}?)\\\])", re.DOTALL)  # or inline code
-_LAB_MATH = re.compile(r"[$@]|\\(?:begin|end)\{|\\\\[][()]")  # what JupyterLab takes for formulas, of the last two in code too
+_MATH = r"(?s)(`{1,4})[^`]+\1(?!`)|(?<!\\)\\(?:\((.{1,2000}?)\\\)|\[(.{1,2000}?)\\\])"  # or inline code
+_LAB_MATH = r"[$@]|\\(?:begin|end)\{|\\\\[][()]"  # what JupyterLab takes for formulas, of the last two in code too
 
 def _safe_markdown(text: str) -> str:
     """`text` as Markdown that brings no HTML into a notebook, which would run it; formulas as a notebook knows them.
@@ -1027,13 +1028,13 @@ def _safe_markdown(text: str) -> str:
     """
     text = re.sub("\r\n?|[\u2028\u2029]", "\n", text)
     safe, end = "", 0
-    for block in _FENCED.finditer(text):
+    for block in re.finditer(_FENCED, text):
         prefix, mark, language, code = block.groups()
         code = re.sub(rf"^[ \t>]{{0,{len(prefix)}}}", "", code, flags=re.MULTILINE)
         fence = mark[0] * max(len(mark), 1 + max(map(len, re.findall(mark[0] + "+", code)), default=0))
         prose = _safe_prose(text[end : block.start()] + prefix.rstrip()).rstrip("\n")
         safe += prose + "\n\n" if safe or prose else ""
-        risky = _LAB_MATH.search(re.sub("[$@]", "", code))
+        risky = re.search(_LAB_MATH, re.sub("[$@]", "", code))
         safe += f"{fence}{language}{code.replace('<', '<' + _BREAK) if risky else code}\n{fence}"
         end = block.end()
     return safe + _safe_prose(text[end:])
@@ -1042,9 +1043,9 @@ def _safe_prose(markdown: str) -> str:
     def formula(found: re.Match[str]) -> str:
         return found[0] if found[1] else f"${found[2].strip()}$" if found[2] else f"$${found[3]}$$"
 
-    markdown = re.sub(r"(?:`{3,}|~{3,})[^\n]*", lambda fence: re.sub(r'["$@\\]', "", fence[0]), _MATH.sub(formula, markdown))
+    markdown = re.sub(r"(?:`{3,}|~{3,})[^\n]*", lambda fence: re.sub(r'["$@\\]', "", fence[0]), re.sub(_MATH, formula, markdown))
     breaks = r"\](?=:|\(\s*<?(?!https?://|mailto:|#))"  # a link can hold javascript:
-    if _LAB_MATH.search(markdown):  # JupyterLab puts formulas back into the HTML, and a quote in one would end an address
+    if re.search(_LAB_MATH, markdown):  # JupyterLab puts formulas back into the HTML, and a quote in one would end an address
         breaks = r"\](?=[:(])|:(?=//)|www(?=\.)"
     return re.sub(rf"{breaks}|<(?=[A-Za-z/!?])", rf"\g<0>{_BREAK}", markdown)
 
@@ -1160,13 +1161,12 @@ def _demo_response(form: Mapping[str, list[str]], nonce: str, answer: Any) -> tu
         text, end = answer(prompt) if answer else quote, ["[DONE]"]
     except RateLimitError as error:
         wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-        return 429, wait, [html.escape(str(error))]
+        return 429, wait, [str(error).replace("<", "&lt;")]
     except BlockedError as error:
-        return 403, {"cf-mitigated": "challenge"}, [html.escape(str(error))]
-    except IncompleteReplyError as error:
-        text, end = error.partial, []
+        return 403, {"cf-mitigated": "challenge"}, [str(error).replace("<", "&lt;")]
     except ChatgptFreeError as error:
         text, end = error.partial, [json.dumps({"error": {"message": str(error)}})]
+        end = [] if isinstance(error, IncompleteReplyError) else end
     choices = [{"delta": {"content": word}} for word in re.findall(r"\s*\S+\s*|\s+", text)]
     data = [json.dumps({"id": "chatcmpl-demo", "choices": [choice]}) for choice in choices] + end
     return 200, {"Content-Type": "text/event-stream"}, [f"data: {line}\n\n" for line in data]
