@@ -196,11 +196,11 @@ def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
         config = _object(attributes.get("data-config", "").strip()) or {}
         if _token(config.get("nonce")) and _token(config.get("botId")):
             current.setdefault(_token(config["botId"]), _chat(_CURRENT, {"postId": 0, **config}, page_url))
-        for css_class in _CLASSIC.keys() & set(attributes.get("class", "").split()):
-            if css_class not in classic or not (classic[css_class].nonce and classic[css_class].post_id):
+        for kind in _CLASSIC.keys() & set(attributes.get("class", "").split()):
+            if kind not in classic or (attributes.get("data-nonce") and not (classic[kind].nonce and classic[kind].post_id)):
                 nonce, post_id, bot_id = (attributes.get(f"data-{key}") for key in ("nonce", "post-id", "bot-id"))
                 config = {"nonce": nonce, "postId": post_id, "botId": bot_id or "0"}
-                classic[css_class] = _chat(_CLASSIC[css_class], config, page_url)
+                classic[kind] = _chat(_CLASSIC[kind], config, page_url)
     if current:
         return tuple(current.values())
     if not classic:
