@@ -39,7 +39,7 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from http.cookiejar import CookieJar
 from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urljoin, urlsplit, urlunsplit
 
 import requests
 from requests import RequestException, Response
@@ -553,8 +553,8 @@ def _refusal(response: Response, text: str) -> Exception:
     if is_challenge or response.headers.get("cf-mitigated", "") == "challenge":
         todo = f"Open it in one, then pass on that browser's cookies and its exact User-Agent: {_ADVICE}"
         return BlockedError(f"HTTP {status}: {url} asks for a check that needs a browser. {todo}")
-    if _location(response):
-        return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(_location(response))}, which was not followed")
+    if location := _location(response):
+        return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(location)}, which was not followed")
     kind, words = _error_in(next(_objects(text), {}))
     if not words:
         title = re.search(_TITLE, text) if status == 404 else None  # the rest is the theme's menu
@@ -912,16 +912,16 @@ class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
         headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
         for _ in range(10):
             response = self._request("get", url, headers, options)
-            if not _location(response):
+            if not (location := _location(response)):
                 page = _Body(response, options["timeout"], 8192).text()
                 if response.status_code >= 400:
                     raise _refusal(response, page)
                 return _find_chats(page, url)
             response.close()
             try:
-                url = _prepared(urljoin(url, _location(response)))
+                url = _prepared(urljoin(url, location))
             except ValueError:
-                raise ChatgptFreeError(f"{url} redirects to {_shown(_location(response))!r}, which is no address") from None
+                raise ChatgptFreeError(f"{url} redirects to {_shown(location)!r}, which is no address") from None
         raise requests.TooManyRedirects(f"{_shown(self.url)} leads to 10 redirects or more")
 
     def _send(self, options: Options, chat: _Chat, method: str, **request: Any) -> Response:
@@ -1092,14 +1092,15 @@ def _print(texts: Iterable[str]) -> Reply:
     control = r"[^\n\t -~\xa0-\U0010ffff]" if sys.stdout is not None and sys.stdout.isatty() else r"(?!)"
     if sys.stderr is not None and sys.stderr.isatty():
         notice = "waiting for the answer ..."[: (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1]
+    wipe = f"\r{' ' * len(notice)}\r" if notice else ""
     try:
         print(end=notice, file=sys.stderr, flush=True)
         for text in texts:
-            print(end="" if heard or not notice else f"\r{' ' * len(notice)}\r", file=sys.stderr, flush=True)
+            print(end="" if heard else wipe, file=sys.stderr, flush=True)
             heard += text
             print(end=re.sub(control, "", text), flush=True)
     finally:
-        print(end="" if heard or not notice else f"\r{' ' * len(notice)}\r", file=sys.stderr, flush=True)
+        print(end="" if heard else wipe, file=sys.stderr, flush=True)
         print(end="\n" if heard else "", flush=True)
     return Reply(heard)
 
@@ -1117,7 +1118,6 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
     'HELLO'
     """
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-    from urllib.parse import parse_qs
 
     nonce = os.urandom(5).hex()
 
