@@ -11,98 +11,216 @@
     chat = bot.conversation(system="Be terse.")
     print(chat.complete("My name is Ann."), chat.complete("What is my name?"))
 
-The plugin is AI Power, today AI Puffer. This file speaks its two protocols: the classic one (releases up to 2.2) and the
-current one (2.3 and later); the site's page tells which. The file is made to be copied beside a script, and needs only
-`requests`. At a terminal: `python chatgptfree.py --help`. Home: the project "chatgptfree"; its README.md tells the rest.
+The plugin is AI Power, today called AI Puffer. It has had two protocols, and this file speaks
+both: the classic one (releases up to 2.2) and the current one (2.3 and later). The site's page
+tells which. The file is made to be copied beside a script, and needs only `requests`.
+At a terminal: `python chatgptfree.py --help`.
+
+The sections stand in the order in which data passes through them: errors, prompt, text from sites,
+page, event stream, answer, words of errors, requests, ChatgptFree, notebooks, the demo site, the
+command line.
+
+Home: the project "chatgptfree"; its README.md tells the rest.
 Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import io
 import json
 import logging
 import math
 import os
 import re
-import stat
 import sys
 import threading
 import time
-import weakref
-import zlib
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from functools import partial, wraps
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from http.cookiejar import CookieJar
-from itertools import starmap, takewhile
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
-from urllib.parse import parse_qs, urljoin, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Optional, Union
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
-import requests
-from requests import RequestException, Response
+try:
+    import requests
+except ModuleNotFoundError as missing:
+    if missing.name != "requests":
+        raise
+    words = "chatgptfree needs the package requests: pip install requests"
+    if __name__ == "__main__":
+        sys.exit(words)
+    raise ModuleNotFoundError(words, name="requests") from missing
+
+from requests import Response
+from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url
+from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+
+__version__ = "2.0.0"
+__all__ = [
+    "BlockedError",
+    "ChatNotFoundError",
+    "ChatgptFree",
+    "ChatgptFreeError",
+    "Conversation",
+    "IncompleteReplyError",
+    "RateLimitError",
+    "Reply",
+    "complete",
+    "conversation",
+    "demo_site",
+    "format_prompt",
+    "list_models",
+    "main",
+    "show",
+    "stream",
+]
+
+# What the public functions take. Python evaluates `X | Y` only from 3.10 on.
+Messages = Union[str, Iterable[Mapping[str, Any]]]
+Model = Union[str, int, None]
+Timeout = Union[float, tuple[Optional[float], Optional[float]], None]
+Cookies = Union[Mapping[str, str], CookieJar, None]
+Image = Union[str, os.PathLike[str], bytes, None]
+Auth = Union[tuple[str, str], Callable[[requests.PreparedRequest], requests.PreparedRequest], None]
 
 if TYPE_CHECKING:
-    from typing_extensions import Literal, TypedDict, Unpack
+    # Type checkers know typing_extensions even where it is not installed.
+    from typing_extensions import TypedDict, Unpack
 
-    Messages = str | Iterable[Mapping[str, Any]]
-    Model = str | int | None
-    Timeout = float | tuple[float, float] | None
-    Cookies = Mapping[str, str] | CookieJar | None
-    Image = str | os.PathLike[str] | bytes | None
-    Options = dict[str, Any]
-    Kind = Literal["text", "last", "whole", "end", "dressed", "noise", "nothing"] | type["ChatgptFreeError"]
+    class RequestOptions(TypedDict, total=False):
+        """What `requests` takes for a request."""
 
-    RequestOptions = TypedDict("RequestOptions", {  # noqa: UP013
-        "auth": Any, "cert": Any, "headers": Mapping[str, Any], "hooks": Any, "proxies": Mapping[str, str], "verify": Any,
-    }, total=False)  # fmt: skip
-    CallOptions = TypedDict("CallOptions", {  # noqa: UP013
-        "model": Model, "proxy": str | None, "timeout": Timeout, "cookies": Cookies, "image": Image, "web_search": bool,
-        "auth": Any, "cert": Any, "headers": Mapping[str, Any], "hooks": Any, "proxies": Mapping[str, str], "verify": Any,
-    }, total=False)  # fmt: skip
+        auth: Auth
+        cert: Union[str, tuple[str, str], None]
+        headers: Optional[Mapping[str, Union[str, bytes, None]]]
+        hooks: Any
+        proxies: Optional[Mapping[str, str]]
+        verify: Union[bool, str, None]
 
-__version__ = "1.1.0"
-__all__ = [
-    "BlockedError", "ChatNotFoundError", "ChatgptFree", "ChatgptFreeError", "Conversation", "IncompleteReplyError",
-    "RateLimitError", "Reply", "complete", "conversation", "demo_site", "format_prompt", "main", "show", "stream",
-]  # fmt: skip
+    class CompleteOptions(RequestOptions, total=False):
+        """The keywords of `stream` after `model`."""
 
-BODY_LIMIT = 10_000_000  # bytes of a page; also of an event stream since its last piece of text
-LINE_LIMIT = 1_000_000  # bytes of one line of an answer; also of compressed data that expands to nothing
+        proxy: Optional[str]
+        timeout: Timeout
+        cookies: Cookies
+        image: Image
+        web_search: Optional[bool]
+        max_time: Optional[float]
+
+    class CallOptions(CompleteOptions, total=False):
+        """All keywords of `stream` but `messages`."""
+
+        model: Model
+else:
+    # `typing.get_type_hints` looks these names up. The classes themselves would make up a fifth of
+    # the time that importing this file takes.
+    Unpack = Union
+    RequestOptions = CompleteOptions = CallOptions = Any
+
+# What a site sends beyond these limits is an error, or is left out.
+BODY_LIMIT = 10_000_000  # bytes of a page; of an event stream, those since its last piece of text
+LINE_LIMIT = 1_000_000  # bytes of one line of an answer
 ANSWER_LIMIT = 10_000_000  # characters of an answer
-IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
-LINGER = 0.25  # seconds to wait for the end of a response after the answer is complete
+TAG_LIMIT = 10_000  # tags of a page that look like a chat's
+CHAT_LIMIT = 1_000  # chats on a page
+SOURCE_LIMIT = 1_000  # sources of a search
+ATTRIBUTE_LIMIT = 1_000  # attributes of a tag
+ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an error
 
-# ---------------------------------------------------------------------------------------------------- errors
+IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
+TIMEOUT = 120.0  # seconds without a byte, where the caller gives none
+LINGER = 0.25  # seconds to wait for the end of a response after the answer is complete
+IDLE = 4.0  # seconds without a request after which a server may have closed a connection
+NOTICE_AFTER = 2.0  # seconds of waiting for standard input before the user is told
+
+_log = logging.getLogger("chatgptfree")
+
+# ------------------------------------------------------------------------------------------ errors
+
 
 class ChatgptFreeError(RuntimeError):
-    """The site said that it failed, or sent what could not be used. `partial` (str): the text before it, "" if none."""
+    """The site did something wrong: it said that it failed, or sent what could not be used.
+
+    The message is in the site's own words where it has any. `partial` (str) is the part of the
+    answer that had come before: some text in an IncompleteReplyError, "" in all others.
+
+    >>> def fail(prompt):
+    ...     raise ChatgptFreeError("The model is out of order.")
+    >>> with demo_site(fail) as url:
+    ...     try:
+    ...         ChatgptFree(url).complete("Hello")
+    ...     except ChatgptFreeError as error:
+    ...         print(error)
+    The model is out of order.
+    """
+
     partial: str = ""
 
+
 class ChatNotFoundError(ChatgptFreeError):
-    """The page shows no chat of the plugin. The message says whether the nonce or the post id is missing, and where."""
+    """The page shows no chat of the plugin.
+
+    The message says whether the nonce or the post id is missing, and on which page.
+    """
+
+
 class BlockedError(ChatgptFreeError):
-    """The site wants a check that only a browser passes. The message says how to hand over a browser's cookies."""
+    """The site wants a check that only a browser passes.
+
+    The message says how to hand over the cookies of a browser that has passed it.
+    """
+
+
 class RateLimitError(ChatgptFreeError):
-    """A limit was reached: HTTP status 429, tokens, a quota. `retry_after` (float): seconds to wait, None if unknown."""
-    retry_after: float | None = None
+    """A limit was reached: HTTP status 429, a limit of tokens, a quota.
+
+    `retry_after` (float or None) is the number of seconds to wait, None if the site doesn't say.
+
+    >>> def refuse(prompt):
+    ...     error = RateLimitError("Slow down.")
+    ...     error.retry_after = 7
+    ...     raise error
+    >>> with demo_site(refuse) as url:
+    ...     try:
+    ...         ChatgptFree(url).complete("Hello")
+    ...     except RateLimitError as error:
+    ...         print(error.retry_after, error)
+    7.0 HTTP 429: Slow down. (try again in 7 s)
+    """
+
+    retry_after: Optional[float] = None
+
 
 class IncompleteReplyError(ChatgptFreeError):
-    """The answer failed after some text had come, or ended without an end marker. `partial` is that text."""
-# ---------------------------------------------------------------------------------------------------- prompt
+    """The answer failed after some text had come, or ended without an end marker.
+
+    `partial` (str) is the text that had come; the message says why it is not whole.
+    """
+
+
+# ------------------------------------------------------------------------------------------ prompt
+
 
 def format_prompt(messages: Messages) -> str:
-    """Return the one text that is sent for `messages`, in the format of gpt4free. A single message gives its content as it is.
+    """Return the one text that is sent for `messages`, in the format of gpt4free.
 
-    messages: a str (one user message), or an iterable of mappings with a str "role" and a "content" that is a str or a
-        list of `{"type": "text", "text": …}` parts.
-    Raises TypeError or ValueError, which name the message and what is wrong with it; ValueError too if there is no text.
+    A single message gives its content as it is, whatever its role. More give a line for each, and
+    "Assistant:".
 
-    >>> print(format_prompt([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}]))
+    messages (str, or iterable of mappings): a str is one user message. A mapping has a str "role"
+        and a "content", which is a str or a list of `{"type": "text", "text": …}` parts.
+
+    Raises TypeError or ValueError, which name the message and what is wrong with it. A prompt
+    without any text is a ValueError too.
+
+    >>> print(format_prompt([{"role": "system", "content": "Be terse."},
+    ...                      {"role": "user", "content": "Hi"}]))
     System: Be terse.
     User: Hi
     Assistant:
@@ -110,33 +228,62 @@ def format_prompt(messages: Messages) -> str:
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
-        raise TypeError(f"messages must be a str or a list of messages, not {type(messages).__name__}")
-    said = [_role_and_content(f"messages[{i}]", message) for i, message in enumerate(messages)]
-    if not any(content.strip() for _, content in said):
-        raise ValueError("the prompt is empty" if said else "messages is empty")
-    if len(said) == 1:
-        return said[0][1]
-    return "\n".join([f"{role.capitalize()}: {content}" for role, content in said] + ["Assistant:"])
+        kind = type(messages).__name__
+        raise TypeError(f"messages must be a str or a list of messages, not {kind}")
+    turns = [_role_and_content(message, f"messages[{i}]") for i, message in enumerate(messages)]
+    if not turns:
+        raise ValueError("messages is empty")
+    if not any(content.strip() for role, content in turns):
+        raise ValueError("the prompt is empty")
+    if len(turns) == 1:
+        role, content = turns[0]
+        return content
+    lines = [f"{role.capitalize()}: {content}" for role, content in turns]
+    lines.append("Assistant:")
+    return "\n".join(lines)
 
-def _role_and_content(where: str, message: Any) -> tuple[str, str]:
+
+def _role_and_content(message: Any, where: str) -> tuple[str, str]:
+    """Check a message and return its two texts. `where` names it in errors."""
     if not isinstance(message, Mapping):
-        raise TypeError(f"{where} must be a mapping with 'role' and 'content', not {type(message).__name__}")
-    said = {key: message[key] for key in ("role", "content") if key in message}
-    if isinstance(said.get("content"), (list, tuple)):
-        for i, part in enumerate(said["content"]):
-            if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-                raise ValueError(f"{where}['content'][{i}] must be a text part {{'type': 'text', 'text': …}}, not {part!r:.80}")
-        said["content"] = "".join(part["text"] for part in said["content"])
+        kind = type(message).__name__
+        raise TypeError(f"{where} must be a mapping with 'role' and 'content', not {kind}")
     for key in ("role", "content"):
-        if key not in said:
+        if key not in message:
             raise ValueError(f"{where} has no {key!r}")
-        if not isinstance(said[key], str):
-            raise TypeError(f"{where}[{key!r}] must be a str, not {type(said[key]).__name__}")
+    role = message["role"]
+    content = message["content"]
+    if isinstance(content, (list, tuple)):
+        content = _joined_parts(content, f"{where}['content']")
+    for key, text in (("role", role), ("content", content)):
+        if not isinstance(text, str):
+            raise TypeError(f"{where}[{key!r}] must be a str, not {type(text).__name__}")
         try:
-            said[key].encode()
+            text.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from None
-    return said["role"], said["content"]
+            raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from error
+    return role, content
+
+
+def _joined_parts(parts: Iterable[Any], where: str) -> str:
+    """The text of a content that is given as a list of parts, as in OpenAI's API."""
+    texts = []
+    for i, part in enumerate(parts):
+        is_text = isinstance(part, Mapping) and part.get("type") == "text"
+        if not is_text or not isinstance(part.get("text"), str):
+            wanted = "a text part {'type': 'text', 'text': …}"
+            raise ValueError(f"{where}[{i}] must be {wanted}, not {part!r:.80}")
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+# Patterns for the first bytes of a file.
+_IMAGE_PATTERNS = {
+    "image/jpeg": rb"\xff\xd8\xff",
+    "image/png": rb"\x89PNG\r\n\x1a\n",
+    "image/webp": rb"(?s)RIFF....WEBP",
+}
+
 
 def _image_field(image: Any) -> str:
     """The form field for an image, which is a path or the bytes of a file."""
@@ -145,996 +292,2825 @@ def _image_field(image: Any) -> str:
             image = file.read(IMAGE_LIMIT + 1)
     if not isinstance(image, bytes):
         raise TypeError(f"image must be a path or bytes, not {type(image).__name__}")
-    kind = re.match(rb"(?P<jpeg>\xff\xd8\xff)|(?P<png>\x89PNG\r\n\x1a\n)|(?P<webp>RIFF....WEBP)", image, re.DOTALL)
-    if not kind or len(image) > IMAGE_LIMIT:
-        raise ValueError("the image is not a JPEG, PNG or WebP" if not kind else f"the image is over {IMAGE_LIMIT:,} bytes")
-    return json.dumps([{"mime_type": f"image/{kind.lastgroup}", "base64_data": b64encode(image).decode()}])
+    if len(image) > IMAGE_LIMIT:
+        raise ValueError(f"the image is over {IMAGE_LIMIT:,} bytes")
+    for mime_type, pattern in _IMAGE_PATTERNS.items():
+        if re.match(pattern, image):
+            encoded = b64encode(image).decode()
+            return json.dumps([{"mime_type": mime_type, "base64_data": encoded}])
+    raise ValueError("the image is not a JPEG, PNG or WebP")
 
-# ------------------------------------------------------------------------------------------------------ page
 
-_CURRENT = "aipkit_cache_sse_message"
-_CLASSIC = {  # by the element's class; where a page has both, the first is the one meant
-    "wpaicg-chat-shortcode": "wpaicg_chat_shortcode_message",
-    "wpaicg-chatbox": "wpaicg_chatbox_message",
-}
-_OFFERS = {  # key in a bot's `data-config`: (option of `stream`, form field that turns it on)
-    "imageUploadEnabledUI": ("image", "image_inputs"),
-    "allowWebSearchTool": ("web_search", "frontend_web_search_active"),
-    "allowGoogleSearchGrounding": ("web_search", "frontend_google_search_grounding_active"),
-}
+# --------------------------------------------------------------------------------- text from sites
 
-class _Chat(NamedTuple):
-    """A chat box on a page: all that a client needs to ask it."""
-    action: str  # of admin-ajax, for the first request
-    nonce: str
-    post_id: str
-    bot_id: str
-    ajax_url: str
-    page_url: str
-    name: str = ""  # of the bot as visitors see it; "" for classic chats
-    offers: Mapping[str, str] = {}  # option of `stream` → form field, as in _OFFERS; empty for classic chats
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.bot_id})" if self.name else f"the classic chat on {self.page_url}"
-
-# The tags of a page, in one pass. html.parser took 8 to 10 times as long on real pages, and quadratic time on hostile ones.
-# Comments and scripts can hold an old copy of the chat, so they are matched to be passed over ("<!-->" is a whole comment).
-# Quotes count only after "=", as in HTML; inside them "<" and ">" may stand unescaped. A comment or script that is not closed
-# runs to the end of the page ("\Z"), so no part is scanned twice. The limit 999 bounds the memory that `re` uses for one tag.
-_TAG = re.compile(
-    r"""(?isx)<(?: !--(?:-?>|.*?(?:--!?>|\Z))
-          | (script|style|textarea)\b.*?(?:</\1|\Z)
-          | [a-z][^\s<>/]*[\s/] ((?:[^<>=]*=\s*(?:"[^"]*"|'[^']*')?){0,999}[^<>=]*) )"""
-)
-_ATTRIBUTE = re.compile(r"""([^\s=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S*)))?""")
-
-def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
-    """The chats of a page in page order: all of the current protocol, or else the one classic chat that is meant."""
-    current: dict[str, _Chat] = {}
-    classic: dict[str, _Chat] = {}
-    for attributes in _attributes(page):
-        config = _object(attributes.get("data-config", "").strip()) or {}
-        if _token(config.get("nonce")) and _token(config.get("botId")):
-            current.setdefault(_token(config["botId"]), _chat(_CURRENT, {"postId": 0, **config}, page_url))
-        for kind in _CLASSIC.keys() & set(attributes.get("class", "").split()):
-            if kind not in classic or (attributes.get("data-nonce") and not (classic[kind].nonce and classic[kind].post_id)):
-                nonce, post_id, bot_id = (attributes.get(f"data-{key}") for key in ("nonce", "post-id", "bot-id"))
-                config = {"nonce": nonce, "postId": post_id, "botId": bot_id or "0"}
-                classic[kind] = _chat(_CLASSIC[kind], config, page_url)
-    if current:
-        return tuple(current.values())
-    if not classic:
-        raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {page_url}")
-    found = min(classic.values(), key=lambda chat: (not (chat.nonce and chat.post_id), [*_CLASSIC.values()].index(chat.action)))
-    missing = [name for name in ("nonce", "post_id") if not getattr(found, name)]
-    if missing:
-        raise ChatNotFoundError(f"no {' and no '.join(missing).replace('_', ' ')} in the chat on {page_url}")
-    params = re.search(r"wpaicgParams\s*=\s*(?=\{)", page)  # only they tell the path of a WordPress in a subfolder
-    told = next(_objects(page[params.end() : params.end() + LINE_LIMIT]), {}) if params else {}
-    return (found._replace(ajax_url=_ajax_url(page_url, told.get("ajax_url"))),)
-
-def _attributes(page: str) -> Iterator[dict[str, str]]:
-    """Yield the attributes of each tag that can be a chat's."""
-    for tag in _TAG.finditer(page):
-        inside = tag[2]
-        if inside and ("data-config" in inside or "wpaicg-chat" in inside) and page.startswith(">", tag.end()):
-            attributes: dict[str, str] = {}
-            for name, *values in _ATTRIBUTE.findall(inside):
-                attributes.setdefault(name.lower(), _unescape(value) if "&" in (value := "".join(values)) else value)
-            yield attributes
-
-def _chat(action: str, config: Mapping[str, Any], page_url: str) -> _Chat:
-    # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
-    nonce, post_id, bot_id = (_token(config.get(key)).strip(" <") for key in ("nonce", "postId", "botId"))
-    name = (_one_line(_unescape(str(config.get("headerName") or ""))) or bot_id) if action == _CURRENT else ""  # stored as HTML
-    offers = dict(offer for key, offer in _OFFERS.items() if str(config.get(key)).lower() in ("true", "1"))
-    return _Chat(action, nonce, post_id, bot_id, _ajax_url(page_url, config.get("ajaxUrl")), page_url, name, offers)
-
-def _ajax_url(page_url: str, address: Any) -> str:
-    """The address to ask: always on the page's own scheme and host, whatever the page says."""
-    page, there = urlsplit(page_url), urlsplit("")
-    with contextlib.suppress(ValueError):
-        there = urlsplit(_token(address) if isinstance(address, str) else "")
-    if there.hostname not in (None, page.hostname) or not there.path:
-        there = urlsplit("/wp-admin/admin-ajax.php")
-    return urlunsplit((page.scheme, page.netloc, there.path, there.query, ""))
 
 def _token(value: Any) -> str:
-    """A str or int from the site as text that can be sent back to it; "" for other types and for unprintable text."""
-    text = str(value) if isinstance(value, (str, int)) else ""
-    return text if text.isprintable() else ""
+    """A str or int from the site as text that can be sent back; "" for anything else."""
+    # not `isinstance`: True is an int as well
+    if type(value) in (str, int) and str(value).isprintable():
+        return str(value)
+    return ""
+
 
 def _unescape(text: str) -> str:
-    from html import unescape  # not at the top: it would delay the command line's first word
+    """Text without HTML's character references."""
+    if "&" not in text:
+        return text
+    # not at the top: it would delay the command line's first word
+    from html import unescape
 
-    return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))  # it fails for long numbers
+    # Python makes no int of thousands of digits, so references of nine and more stay as they are
+    return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))
 
-def _prepared(url: str) -> str:
-    """An address as `requests` connects to it, without user, password and fragment. Raises ValueError if it is unusable."""
-    with contextlib.suppress(ValueError):
-        url.encode()  # fails for what isn't text
-        prepared = requests.PreparedRequest()
-        prepared.prepare_url(url.partition("#")[0], None)
-        parts = urlsplit(prepared.url or "")
-        (parts.hostname or "").encode("idna")  # as the connection does, which fails for "a..b"
-        if (prepared.url or "").startswith(("http://", "https://")):
-            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    raise ValueError(f"an address begins with http:// or https:// and names a host, unlike {url.rpartition('@')[2]!r:.200}")
+
+# `json.loads` would do more, for each piece of an answer.
+_decode_json = json.JSONDecoder().raw_decode
+
+
+def _json_object(text: str) -> Optional[dict[str, Any]]:
+    """`text`, without blanks around it, as a JSON object; None if it is anything else."""
+    try:
+        value, end = _decode_json(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict) and end == len(text):
+        return value
+    return None
+
+
+_OBJECT_START = r"(?m)^[ \t\r\ufeff]*(?=\{)"
+
+
+def _json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that begin at the start of a line: PHP's warnings can stand before."""
+    end = 0
+    failures = 0
+    for start in re.finditer(_OBJECT_START, text):
+        # each failed attempt may read the rest of the text
+        if failures == 5:
+            return
+        is_inside_the_last_one = start.end() < end
+        if is_inside_the_last_one:
+            continue
+        try:
+            value, end = _decode_json(text, start.end())
+        except (ValueError, RecursionError):
+            failures += 1
+        else:
+            yield value
+
+
+def _first_json_object(text: str) -> dict[str, Any]:
+    """The first of these objects, {} if there is none. It is looked for at the beginning."""
+    return next(_json_objects(text[:LINE_LIMIT]), {})
+
+
+def _text_at(value: Any, *keys: str) -> str:
+    """The str at the end of a path of keys, "" where there is none."""
+    for key in keys:
+        if not isinstance(value, dict):
+            return ""
+        value = value.get(key)
+    if isinstance(value, str):
+        return value
+    return ""
+
+
+def _one_line(text: str) -> str:
+    """Text on one line. Blanks and characters that can't be printed become single blanks."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())
+
 
 def _shown(address: str) -> str:
     """An address as a message can show it: short, on one line, and without a password."""
     return re.sub(r"//[^/?#]*@", "//", _one_line(address))[:200]
 
-def _location(response: Response) -> str:
-    """Where a redirect leads, "" for any other response."""
-    location: str = response.headers.get("Location", "") if response.status_code in (301, 302, 303, 307, 308) else ""
-    with contextlib.suppress(UnicodeEncodeError):  # some libraries have decoded the header already
-        return location.encode("latin-1").decode(errors="surrogateescape")  # http.client decodes UTF-8 as Latin-1
-    return location
 
-# ------------------------------------------------------------------------------------------------------ wire
+# -------------------------------------------------------------------------------------------- page
+#
+# A page shows its chats as elements whose attributes hold all that a client needs. `_find_chats`
+# walks over the page's tags and makes a chat of each such element. There is a type for each of the
+# two protocols. A chat knows which requests ask it, and sends none itself.
+#
+# A question to a classic chat is one request. To a bot of the current protocol it is two: the first
+# hands the question in and gets a key, here called a ticket; the second fetches the answer for it.
 
-_decode_json = json.JSONDecoder().raw_decode
-_exceptions: Any = requests.exceptions  # where `requests` keeps the base of urllib3's errors too
-_NETWORK_ERRORS = (OSError, HTTPException, _exceptions.BaseHTTPError, zlib.error)  # OSError: time-outs, TLS, requests' own
-_OBJECT_START = re.compile(r"^[ \t\r\ufeff]*(?=\{)", re.MULTILINE)
-_LIMITED = r"(?i)quota|(?<![a-z])(?:rate|token|usage|message).?limit|too many requests"  # compiled when needed, as are the next
-_PHP_WARNING = r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*"
-_TITLE = r"(?i)<title\b[^<>]*>([^<]*)"
-_ADVICE = "cookies={'cf_clearance': …}, headers={'User-Agent': …}"
 
-def _object(text: str) -> dict[str, Any] | None:
-    """`text` as a JSON object; None if it is anything else."""
-    try:
-        value, end = _decode_json(text)
-    except (ValueError, RecursionError):
+class _Question(NamedTuple):
+    """A message to a chat, and what belongs to it."""
+
+    message: str
+    image: str  # the form field as `_image_field` makes it, "" for no image
+    web_search: Optional[bool]  # None: as the page has it
+    guest: str  # a UUID; the site counts its quotas by it
+    conversation: str  # a UUID; under it, and the guest's, the site remembers what was said
+
+
+class _Request(NamedTuple):
+    """A request to a chat: the method, "get" or "post", and the fields of its query or form."""
+
+    method: str
+    fields: dict[str, str]
+
+
+class _Chat:
+    """A chat on a page, and how it is asked."""
+
+    # WordPress's name for what the first request does
+    action: str
+    # the bot's name as visitors see it, "" if it has none
+    name = ""
+    # which of the options "image" and "web_search" visitors of the page have
+    offers: frozenset[str] = frozenset()
+    # does the site remember what was said in a conversation?
+    remembers = False
+
+    def __init__(self, nonce: str, post_id: str, bot_id: str, ajax_url: str, page_url: str) -> None:
+        self.nonce = nonce
+        self.post_id = post_id
+        self.bot_id = bot_id
+        self.ajax_url = ajax_url
+        self.page_url = page_url
+
+    def is_asked_like(self, other: _Chat) -> bool:
+        """Would the other chat be asked in the same way? Its name and its offers don't matter."""
+        return self._asked_with() == other._asked_with()
+
+    def _asked_with(self) -> tuple[str, ...]:
+        return (self.action, self.nonce, self.post_id, self.bot_id, self.ajax_url)
+
+    def with_nonce(self, nonce: str) -> _Chat:
+        """The same chat with another nonce."""
+        renewed = copy.copy(self)
+        renewed.nonce = nonce
+        return renewed
+
+    def headers(self) -> dict[str, str]:
+        """The headers of all its requests."""
+        return {
+            "Accept": "text/event-stream, application/json, */*;q=0.8",
+            # compression would hold text back
+            "Accept-Encoding": "identity",
+            "Referer": self.page_url,
+        }
+
+    def ticket_request(self, question: _Question) -> Optional[_Request]:
+        """The request that hands in the question, and gets a ticket for the answer.
+
+        None: the question goes along with the request for the answer.
+        """
         return None
-    return value if end == len(text) and isinstance(value, dict) else None
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that begin at the start of a line: PHP's warnings can stand before them."""
-    end = failures = 0
-    for start in _OBJECT_START.finditer(text):
-        if start.end() >= end and failures < 20:  # each failed parse may scan the rest, so stop after 20
-            try:
-                value, end = _decode_json(text, start.end())
-                yield value
-            except (ValueError, RecursionError):
-                failures += 1
+    def answer_request(self, question: _Question, ticket: str) -> _Request:
+        """The request whose response is the answer."""
+        raise NotImplementedError
 
-def _dig(value: Any, *path: str) -> str:
-    """The str at the end of a path of keys, "" where there is none."""
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, str) else ""
+    def nonce_request(self) -> Optional[_Request]:
+        """The request for a fresh nonce. None: only the page has one."""
+        return None
 
-class _Body:
-    """The bytes of a response, each piece as soon as it is there, however they are framed or compressed."""
-    cut: RequestException | None = None  # set if the network failed before the end
-    count = 0  # bytes read; `_texts` resets it at each piece of text
 
-    def __init__(self, response: Response, timeout: Timeout, size: int = 1) -> None:
-        self.response, self.timeout = response, timeout
-        self.size = size  # bytes in a piece, where `requests` has to do the reading
+class _ClassicKind(NamedTuple):
+    """A kind of classic chat: the class of its element, and two fields of its requests."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for piece in self._pieces():
-                self.count += len(piece)
-                if self.count > BODY_LIMIT:
-                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end or any text of an answer")
-                yield piece
-            source = _source(self.response)
-            if source and source.isclosed() and source.length:  # an end before the Content-Length, of which `read1` says nothing
-                raise IncompleteRead(b"", source.length)
-        except _NETWORK_ERRORS as error:
-            self.cut = _network_error(error, "lost the connection to", self.response.url, self.timeout)
+    css_class: str
+    action: str
+    identity: str
 
-    def _pieces(self) -> Iterable[bytes]:
-        source = _source(self.response)
-        if source is None:
-            bare = isinstance(self.response, Response) and self.response.raw is None  # a mock's
-            return [self.response.content] if bare else self.response.iter_content(self.size)
-        pieces: Iterable[bytes] = iter(partial(source.read1, 65536), b"")
-        encodings = self.response.headers.get("Content-Encoding", "").lower().replace(",", " ").split()
-        if len(encodings) > 3 or {"br", "zstd"} & set(encodings):
-            raise ChatgptFreeError(f"the site compressed its answer by {', '.join(encodings)!r:.60}, unasked")
-        for encoding in encodings:
-            if encoding in ("gzip", "x-gzip", "deflate"):  # PHP scripts say "none" to keep proxies from compressing
-                pieces = _inflated(pieces)
-        return pieces
 
-    def text(self) -> str:
-        """A whole body as text, for responses that are not streams. Raises `requests`' exceptions if the network fails."""
-        with contextlib.closing(self.response):
-            text = b"".join(self).decode("utf-8", "replace")
-            if self.cut:
-                raise self.cut
-            self.give_back()
-        return text
+# Where a page has both, the first is the one meant. A widget is often on every page of a site.
+_SHORTCODE = _ClassicKind("wpaicg-chat-shortcode", "wpaicg_chat_shortcode_message", "shortcode")
+_WIDGET = _ClassicKind("wpaicg-chatbox", "wpaicg_chatbox_message", "widget")
 
-    def give_back(self) -> None:
-        """Read the response to its end, if that comes soon: then its connection serves the next call."""
-        source = _source(self.response)
-        sock = getattr(getattr(self.response.raw, "connection", None), "sock", None) if source else None
-        if source is None or sock is None or source.will_close:
+
+class _ClassicChat(_Chat):
+    """A chat of the classic protocol: a single request, whose response is the answer."""
+
+    def __init__(
+        self,
+        kind: _ClassicKind,
+        nonce: str,
+        post_id: str,
+        bot_id: str,
+        ajax_url: str,
+        page_url: str,
+    ) -> None:
+        super().__init__(nonce, post_id, bot_id, ajax_url, page_url)
+        self.kind = kind
+        self.action = kind.action
+
+    def __str__(self) -> str:
+        return f"the classic chat on {self.page_url}"
+
+    def headers(self) -> dict[str, str]:
+        origin = urljoin(self.page_url, "/")[:-1]
+        return {**super().headers(), "Origin": origin}
+
+    def answer_request(self, question: _Question, ticket: str) -> _Request:
+        # Without it, bot 0 answers with the model of the site's default provider, whatever this
+        # chat's own is.
+        identity = self.kind.identity
+        if self.bot_id != "0":
+            identity = f"custom_bot_{self.bot_id}"
+        fields = {
+            "_wpnonce": self.nonce,
+            "post_id": self.post_id,
+            # the site's base address, as the page's script sends it
+            "url": self.ajax_url.partition("/wp-admin/")[0],
+            "action": self.action,
+            "bot_id": self.bot_id,
+            "chatbot_identity": identity,
+            # a guest's name is ten letters or digits here
+            "wpaicg_chat_client_id": question.guest.replace("-", "")[:10],
+            # Releases up to 1.8.95 delete whatever looks like a tag. Nothing tells the release, and
+            # models read "&lt;" well. Other characters arrive best as they are.
+            "message": question.message.replace("<", "&lt;"),
+        }
+        return _Request("post", fields)
+
+
+class _CurrentChat(_Chat):
+    """A bot of the current protocol: a request for a ticket, and one for the answer."""
+
+    action = "aipkit_cache_sse_message"
+    remembers = True
+    # the form fields that turn its web search on
+    search_fields: tuple[str, ...] = ()
+    # does the page start with web search on?
+    searches_by_default = False
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.bot_id})"
+
+    def ticket_request(self, question: _Question) -> _Request:
+        fields = {
+            "action": self.action,
+            "message": question.message,
+            "_ajax_nonce": self.nonce,
+            "bot_id": self.bot_id,
+        }
+        if question.image:
+            fields["image_inputs"] = question.image
+        return _Request("post", fields)
+
+    def answer_request(self, question: _Question, ticket: str) -> _Request:
+        fields = {
+            "action": "aipkit_frontend_chat_stream",
+            "cache_key": ticket,
+            "bot_id": self.bot_id,
+            "session_id": question.guest,
+            "conversation_uuid": question.conversation,
+            "post_id": self.post_id,
+            "_ajax_nonce": self.nonce,
+            # the page's script sends the time too, against caches
+            "_ts": str(int(time.time() * 1000)),
+        }
+        search = question.web_search
+        if search is None:
+            search = self.searches_by_default
+        if search:
+            fields.update(dict.fromkeys(self.search_fields, "true"))
+        return _Request("get", fields)
+
+    def nonce_request(self) -> _Request:
+        fields = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": self.bot_id}
+        return _Request("post", fields)
+
+
+def _new_uuid() -> str:
+    """A random UUID, for a guest or a conversation."""
+    # `uuid.uuid4` would do, but importing it takes as long as the rest of this file.
+    digits = bytearray(os.urandom(16))
+    # the bits of a UUID that say its version and its variant
+    digits[6] = digits[6] & 0x0F | 0x40
+    digits[8] = digits[8] & 0x3F | 0x80
+    text = digits.hex()
+    return "-".join([text[:8], text[8:12], text[12:16], text[16:20], text[20:]])
+
+
+# What in `data-config` offers a web search, and the field that turns it on. The second is Google's.
+_SEARCH_FIELDS = {
+    "allowWebSearchTool": "frontend_web_search_active",
+    "allowGoogleSearchGrounding": "frontend_google_search_grounding_active",
+}
+
+# The tags of a page are found in one pass, by one pattern of three parts. (html.parser took 8 to 10
+# times as long on real pages, and quadratic time on hostile ones.)
+
+# Comments and scripts can hold an old copy of the chat, so they are matched to be passed over.
+# One that isn't closed runs to the end of the page (`\Z`), so that no part is scanned twice.
+# <!-- a comment -->, and <!--> is a whole one, too.
+_COMMENT = r"!--(?:-?>|.*?(?:--!?>|\Z))"
+# <script>…</script>
+_RAW_TEXT = r"(?P<raw>script|style|textarea)\b.*?(?:</(?P=raw)|\Z)"
+# <div class="a" title='5 > 4' hidden: quotes count only after "=", as in HTML. Inside them "<" and
+# ">" may stand unescaped. 999 bounds the memory that `re` uses for a single tag.
+_QUOTED = r"""(?:"[^"]*"|'[^']*')"""
+_ATTRIBUTES = rf"(?:[^<>=]*=\s*{_QUOTED}?){{0,999}}[^<>=]*"
+_START_TAG = rf"[a-z][^\s<>/]*[\s/](?P<attributes>{_ATTRIBUTES})"
+_TAG = rf"(?is)<(?:{_COMMENT}|{_RAW_TEXT}|{_START_TAG})"
+
+# name="value", name='value', name=value, or only the name
+_ATTRIBUTE = r"""([^\s=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S*)))?"""
+
+
+def _tags_with(page: str, *words: str) -> Iterator[dict[str, str]]:
+    """Yield the attributes of each tag that has one of `words` in them."""
+    count = 0
+    for tag in re.finditer(_TAG, page):
+        attributes = tag["attributes"]
+        if attributes is None or not any(word in attributes for word in words):
+            continue
+        # a "<" in the text can look like the beginning of a tag
+        is_closed = page.startswith(">", tag.end())
+        if is_closed:
+            yield _parsed_attributes(attributes)
+        count += 1
+        if count == TAG_LIMIT:
             return
-        old_timeout, deadline = sock.gettimeout(), time.monotonic() + LINGER
-        sock.settimeout(LINGER)
-        with contextlib.suppress(*_NETWORK_ERRORS):
-            while time.monotonic() < deadline:
-                if not source.read1(65536):
-                    sock.settimeout(old_timeout)
-                    source.close()  # close first: after release another thread may use the connection
-                    self.response.raw.release_conn()
-                    return
 
-def _source(response: Response) -> HTTPResponse | None:
-    """The standard library's response below urllib3's. None if there is none, as in mocks and other libraries."""
-    # Its `read1` gives what has arrived. That of urllib3 cost 1.8 times a plain `requests` loop, and isn't there before 2.2.
-    source = getattr(getattr(response, "raw", None), "_fp", None)
-    return source if isinstance(source, HTTPResponse) else None
 
-def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Undo gzip or deflate, in pieces of bounded size. Gzip may have several members; what follows them is not read."""
-    inflater, idle = zlib.decompressobj(zlib.MAX_WBITS | 32), 0  # idle: bytes in a row that gave nothing
-    for piece in pieces:
-        while piece:
-            if inflater.eof:
-                if not piece.startswith(b"\x1f"):
-                    return
-                inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-            data = inflater.decompress(piece, 65536)
-            idle = 0 if data else idle + len(piece)
-            if idle > LINE_LIMIT:
-                raise ChatgptFreeError(f"the site sent {LINE_LIMIT:,} compressed bytes that hold nothing")
-            yield data
-            piece = inflater.unconsumed_tail or inflater.unused_data
+def _parsed_attributes(text: str) -> dict[str, str]:
+    """The attributes of a tag by their names. Of two with the same name the first counts."""
+    attributes: dict[str, str] = {}
+    for attribute in re.finditer(_ATTRIBUTE, text):
+        name, double_quoted, single_quoted, bare = attribute.groups("")
+        value = double_quoted or single_quoted or bare
+        attributes.setdefault(name.lower(), _unescape(value))
+        if len(attributes) == ATTRIBUTE_LIMIT:
+            break
+    return attributes
 
-def _network_error(error: Exception, what: str, url: str, timeout: Timeout) -> RequestException:
-    """A failure of the network as `requests` would raise it, in one short sentence that names the host."""
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    if "timeout" in type(error).__name__.lower() or "Read timed out" in str(error):
-        kind: type[RequestException] = requests.exceptions.ReadTimeout
-        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        words = f"nothing came from {host} for {connect if isinstance(error, requests.ConnectTimeout) else read} seconds"
-    else:
-        kind, cause = requests.exceptions.ConnectionError, error
-        while type(cause).__module__.startswith(("requests.", "urllib3.")) and isinstance(cause.__context__, Exception):
-            cause = cause.__context__  # requests' exceptions wrap urllib3's, and these the system's
-        where = f"the proxy for {host}" if isinstance(error, requests.exceptions.ProxyError) else host
-        words = f"{what} {where}: {_one_line(str(getattr(cause, 'strerror', None) or cause)) or type(cause).__name__:.200}"
-    error = error if isinstance(error, RequestException) else kind()
-    error.args = (words,)
-    return error
+
+def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
+    """The chats of a page: all of the current protocol in page order, else the classic one.
+
+    Raises ChatNotFoundError if there is none, or if the classic one lacks a nonce or a post id.
+    """
+    current: dict[str, _Chat] = {}
+    classic: list[_ClassicChat] = []
+    for attributes in _tags_with(page, "data-config", "wpaicg-chat"):
+        config = _json_object(attributes.get("data-config", "").strip()) or {}
+        if _token(config.get("nonce")) and _token(config.get("botId")):
+            bot = _current_chat(config, page_url)
+            current.setdefault(bot.bot_id, bot)
+        for kind in (_SHORTCODE, _WIDGET):
+            if kind.css_class in attributes.get("class", "").split():
+                classic.append(_classic_chat(kind, attributes, page_url))
+        if len(current) + len(classic) >= CHAT_LIMIT:
+            break
+    if current:
+        return tuple(current.values())
+    if not classic:
+        raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {page_url}")
+    chat = _best(classic)
+    missing = []
+    if not chat.nonce:
+        missing.append("no nonce")
+    if not chat.post_id:
+        missing.append("no post id")
+    if missing:
+        raise ChatNotFoundError(f"{' and '.join(missing)} in the chat on {page_url}")
+    chat.ajax_url = _ajax_url(page_url, _classic_address(page))
+    return (chat,)
+
+
+def _best(chats: list[_ClassicChat]) -> _ClassicChat:
+    """Of several classic chats, the one that is meant: complete, and no widget, if possible."""
+    complete = [chat for chat in chats if chat.nonce and chat.post_id]
+    candidates = complete or chats
+    shortcodes = [chat for chat in candidates if chat.kind is _SHORTCODE]
+    return (shortcodes or candidates)[0]
+
+
+def _classic_chat(kind: _ClassicKind, attributes: Mapping[str, str], page_url: str) -> _ClassicChat:
+    nonce = _token(attributes.get("data-nonce", "").strip())
+    # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
+    post_id = _token(attributes.get("data-post-id", "").strip(" <"))
+    bot_id = _token(attributes.get("data-bot-id", "").strip()) or "0"
+    # the page tells the address elsewhere
+    ajax_url = _ajax_url(page_url, "")
+    return _ClassicChat(kind, nonce, post_id, bot_id, ajax_url, page_url)
+
+
+def _current_chat(config: Mapping[str, Any], page_url: str) -> _CurrentChat:
+    nonce = _token(config.get("nonce"))
+    post_id = _token(config.get("postId", 0))
+    bot_id = _token(config.get("botId"))
+    ajax_url = _ajax_url(page_url, config.get("ajaxUrl"))
+    bot = _CurrentChat(nonce, post_id, bot_id, ajax_url, page_url)
+    # a bot's title is stored as HTML
+    bot.name = _one_line(_unescape(str(config.get("headerName") or ""))) or bot_id
+    offers = set()
+    if _is_on(config.get("imageUploadEnabledUI")):
+        offers.add("image")
+    fields = [field for key, field in _SEARCH_FIELDS.items() if _is_on(config.get(key))]
+    if fields:
+        offers.add("web_search")
+        bot.search_fields = tuple(fields)
+        bot.searches_by_default = _is_on(config.get("webToggleDefaultOn"))
+    bot.offers = frozenset(offers)
+    return bot
+
+
+def _is_on(value: Any) -> bool:
+    """A switch in `data-config`: true, 1, or one of these as a string."""
+    return str(value).lower() in ("true", "1")
+
+
+# An optimising plugin can move a script into an address. LiteSpeed puts that into the attribute
+# `src`, WP Rocket into `data-rocketlazyloadscript`.
+_MOVED_SCRIPT = (
+    r"""\b(?:src|data-rocketlazyloadscript)=["']?"""
+    r"data:text/javascript;(?:charset=[\w-]+;)?base64,([\w+/=%-]+)"
+)
+_PLUGIN_FILES = "/wp-content/plugins/gpt3-ai-content-generator/"
+
+
+def _classic_address(page: str) -> str:
+    """The address of admin-ajax.php as a classic page tells it, "" if it doesn't.
+
+    It is needed where WordPress lives in a subfolder.
+    """
+    scripts = [page]
+    for moved in re.finditer(_MOVED_SCRIPT, page):
+        scripts.append(_decoded_script(moved[1]))
+        if len(scripts) == 100:
+            break
+    for script in scripts:
+        params = re.search(r"wpaicgParams\s*=\s*(?=\{)", script)
+        if params:
+            # the limit bounds what a broken object costs
+            text = script[params.end() : params.end() + LINE_LIMIT]
+            address = _text_at(_first_json_object(text), "ajax_url")
+            if address:
+                return address
+    # Autoptimize moves scripts into files. Then the addresses of the plugin's own files show the
+    # folder, and so does that of WordPress's other interface.
+    end = page.find(_PLUGIN_FILES)
+    if end >= 0:
+        nearby = page[max(0, end - 300) : end]
+        folder = re.split(r"[\s\"'<>=(]", nearby)[-1]
+        if folder.startswith(("http", "/")):
+            return folder + "/wp-admin/admin-ajax.php"
+    for link in _tags_with(page, "https://api.w.org/"):
+        folder, found, _ = link.get("href", "").rpartition("/wp-json/")
+        if found:
+            return folder + "/wp-admin/admin-ajax.php"
+    return ""
+
+
+def _decoded_script(encoded: str) -> str:
+    """A script out of an address, "" if it is broken."""
+    from base64 import b64decode
+    from urllib.parse import unquote
+
+    try:
+        return b64decode(unquote(encoded)).decode("utf-8", "replace")
+    except ValueError:
+        return ""
+
+
+def _ajax_url(page_url: str, address: Any) -> str:
+    """The address to ask: always on the page's own host, whatever host `address` names.
+
+    `address` gives the path and the query. It may also raise http to https: pages that are
+    reached by http can name their address by https.
+    """
+    page = urlsplit(page_url)
+    path = "/wp-admin/admin-ajax.php"
+    query = ""
+    try:
+        named = urlsplit(_token(address))
+    except ValueError:
+        named = urlsplit("")
+    if named.path.startswith("/"):
+        path = named.path
+        query = named.query
+    # a page on a port of its own has no counterpart by https
+    has_own_port = page.port not in (None, 80)
+    if page.scheme == "http" and named.scheme == "https" and not has_own_port:
+        return urlunsplit(("https", page.netloc.removesuffix(":80"), path, query, ""))
+    return urlunsplit((page.scheme, page.netloc, path, query, ""))
+
+
+# ------------------------------------------------------------------------------------ event stream
+#
+# Bytes become lines, and lines become events: `_lines`, then `_EventReader`. An event is a pair of
+# its name, "" if it has none, and its data: a dict where that is a JSON object, else the text.
+# Sites don't keep to the standard, so the reader is lenient. Lines that are no field of an event,
+# such as an answer as plain JSON or PHP's warnings, count as data of the event that they stand in.
+
+_Event = tuple[str, Union[dict[str, Any], str]]
+
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Cut bytes into decoded lines without their LF, however the pieces are split. An empty line is added at the end."""
-    held = bytearray()
+    """Yield the lines of a text, without their ends, however its bytes are cut into pieces."""
+    rest = bytearray()
     for piece in pieces:
-        whole, newline, rest = piece.rpartition(b"\n")
-        if newline:  # U+FEFF is stripped: a PHP file saved with a byte order mark sends one before its output
-            yield from (held + whole).decode("utf-8", "replace").lstrip("\ufeff").split("\n")
-            held.clear()
-        held += rest
-        if len(held) > LINE_LIMIT:
+        whole, newline, begun = piece.rpartition(b"\n")
+        if newline:
+            rest += whole
+            text = rest.decode("utf-8", "replace")
+            rest.clear()
+            for line in text.split("\n"):
+                # A PHP file that was saved with a byte order mark sends one before its output.
+                yield line.strip("\r\ufeff")
+        rest += begun
+        # the limit is there for what isn't a line yet, and is held
+        if len(rest) > LINE_LIMIT:
             raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
-    yield from (held.decode("utf-8", "replace").lstrip("\ufeff"), "")
+    yield rest.decode("utf-8", "replace").strip("\r\ufeff")
 
-def _events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield the name ("" if none) and the data of each event, a dict if it is a JSON object. Text outside events comes as a str.
-    A `data:` line goes out at once, unless it begins a JSON object and does not end it. Then it is held and joined with what
-    follows, to the end of its event. Lines that are no field, such as pretty-printed JSON, are held and joined in the same way.
+
+class _EventReader:
+    """Puts lines together to events.
+
+    By the standard an event ends at an empty line. But some sites send none, and a caller wants
+    text at once, so a `data:` line is an event of its own. Only one that begins a JSON object and
+    doesn't end it is held, as are lines that are no field. What is held is joined with the lines
+    that follow, to the end of the event.
     """
-    name = held = ""
-    joining = False  # `held` has a `data:` line
-    for line in lines:
+
+    def __init__(self) -> None:
+        # the name of the event that the lines belong to
+        self.name = ""
+        # the lines that are held: as a list, ten megabytes of short lines would become a hundred
+        self.held = io.StringIO()
+        # do these have the beginning of a JSON object from a `data:` line?
+        self.holds_data = False
+
+    def take(self, line: str) -> Sequence[_Event]:
+        """Take a line, and return the events that it completes."""
         if line.startswith("data:"):
-            data = line[5:].strip()
-            payload = None if joining else _object(data)
-            joining = joining or (payload is None and data.startswith("{"))
-            if joining:
-                held += data + "\n"
-            else:
-                yield name, data if payload is None else payload
-        elif not line and not held:
-            name = ""
-        elif not line.strip() or line.startswith("event:") or line.endswith("event: message"):  # ends an event
-            rest, named, next_name = line.rpartition("event:")  # `rest`: an error's end, which some releases don't end with LF
-            if held + rest:
-                payloads: list[Any] = [*_objects(held + rest)] or [held + rest]
-                yield from ((name, payload) for payload in payloads)
-            name, held, joining = next_name.strip() if named else "", "", False
-        elif not line.startswith((":", "id:", "retry:")):
-            held += line + "\n"
+            return self._take_data(line[5:].strip())
+        if not line.strip():
+            return self._end_event("")
+        if line.startswith("event:"):
+            return self._end_event(line[6:].strip())
+        if line.endswith("event: message"):
+            # Classic releases don't end the last line of a raw error, `}`, before they name the
+            # next event.
+            self._hold(line[: -len("event: message")])
+            return self._end_event("message")
+        if not line.startswith((":", "id:", "retry:")):
+            self._hold(line)
+        return ()
 
-def _meaning(name: str, payload: dict[str, Any] | str) -> tuple[Kind, str]:
-    """Classify an event: return its kind and its text. All knowledge of what both protocols' answers contain is here.
-    "text": a piece of text. "last": the same, and the answer is complete. "whole": the complete answer. "end": the end marker.
-    "dressed": a piece of an error in the form of an answer. "noise": no event. "nothing": no text. An exception type: that error.
-    """
-    if payload == "[DONE]" or name == "done":
-        return "end", ""
-    if isinstance(payload, str):
-        if name == "message":  # quotes in an error's words are not escaped, and break the JSON
-            words = re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', payload)
-            return "dressed" if words else "nothing", "".join(words)
-        return ("nothing" if name and not name.endswith("error") else "noise"), payload
-    if name and name not in ("message", "thread.message.delta", "warning", "error", "assistant_error"):
-        return "nothing", ""  # other events carry no text, whatever their JSON looks like
-    if name == "warning":  # no failure: the page shows it behind the answer, whose own last words can be in it
-        return "text", _dig(payload, "error")
-    status = payload.get("status")
-    if status == "success":  # its "msg" means nothing
-        return "whole", _dig(payload, "data")
-    if payload.get("error") or status == "error" or "msg" in payload or payload.get("success") is False or name[-5:] == "error":
-        return _error_in(payload)
-    choices = payload.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    delta = choice.get("delta") if choice else payload.get("delta")
-    text = delta.get("content") if isinstance(delta, dict) else delta or choice.get("text")  # of old completion models
-    if isinstance(text, list):  # an assistant's parts
-        text = "".join(_dig(part, "text", "value") for part in text)
-    text = text if isinstance(text, str) else ""
-    if name == "message" and choice and not ("id" in payload or "object" in payload):
-        return "dressed", text  # a provider's own chunks have an id; the plugin's have none
-    if text or choice:
-        return "last" if choice.get("finish_reason") else "text", text
-    return ("whole", payload["data"]) if isinstance(payload.get("data"), str) else ("nothing", "")
+    def end(self) -> Sequence[_Event]:
+        """Return the events that the end of the stream completes."""
+        return self._end_event("")
 
-def _texts(body: _Body) -> Iterator[str]:
-    """Yield an answer's pieces of text, at least one; raise an exception if the site fails or the answer is incomplete."""
-    spoken = whole = False
-    noise: list[str] = []  # since the last piece of text
-    meanings = starmap(_meaning, _events(_lines(body)))
-    for what, words in meanings:
-        if what in ("text", "last", "whole"):
-            if what == "whole" and spoken:
-                continue  # releases to 1.8.84 send the whole text again, and after a cut answer too
+    def _hold(self, line: str) -> None:
+        self.held.write(line)
+        self.held.write("\n")
+        if self.held.tell() > BODY_LIMIT:
+            raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} characters that are no event")
+
+    def _take_data(self, data: str) -> Sequence[_Event]:
+        if self.holds_data:
+            self._hold(data)
+            return ()
+        value = _json_object(data)
+        if value is not None:
+            return ((self.name, value),)
+        if data.startswith("{"):
+            self._hold(data)
+            self.holds_data = True
+            return ()
+        return ((self.name, data),)
+
+    def _end_event(self, next_name: str) -> Sequence[_Event]:
+        name = self.name
+        self.name = next_name
+        if not self.held.tell():
+            return ()
+        text = self.held.getvalue()
+        self.held = io.StringIO()
+        self.holds_data = False
+        objects = list(_json_objects(text))
+        if not objects:
+            return ((name, text),)
+        # such as PHP's warnings; what stands behind an object is left out
+        before = re.split(_OBJECT_START, text, maxsplit=1)[0]
+        events: list[_Event] = [(name, value) for value in objects]
+        if before.strip():
+            events.insert(0, (name, before))
+        return events
+
+
+def _events(pieces: Iterable[bytes]) -> Iterator[_Event]:
+    """Yield the events of a stream."""
+    reader = _EventReader()
+    for line in _lines(pieces):
+        yield from reader.take(line)
+    yield from reader.end()
+
+
+# ------------------------------------------------------------------------------------------ answer
+#
+# `_Answer` takes events, one at a time, and returns the text that each brings. It knows all about
+# what the answers of both protocols contain. It raises the error that an event reports. What is
+# left over when the stream has ended is judged by `end`.
+#
+# A "disguised error" is one of the model's provider, which classic sites send in the shape of an
+# answer, word by word. Its events have the name "message", and its chunks have neither the `id` nor
+# the `object` that a provider's own chunks have. It goes on to its end marker, and often comes
+# twice.
+
+
+class _Answer:
+    """An answer in progress."""
+
+    def __init__(self) -> None:
+        # has any text come?
+        self.has_text = False
+        # has the site said that the answer is whole? More text may follow all the same.
+        self.is_complete = False
+        # has an end marker come, after which nothing counts? Then it is complete, too.
+        self.is_over = False
+        # the words so far of a disguised error, None where there is no such error
+        self.error_words: Optional[list[str]] = None
+        # what stood outside of events, or in events that report errors, since the last text
+        self.noise: list[str] = []
+        # what goes before the next text: a blank line between two messages
+        self.gap = ""
+        # the title of a form, None where there is no form
+        self.form_title: Optional[str] = None
+        # the names of events that are not known here
+        self.skipped: list[str] = []
+        # the sources of a search: titles by addresses
+        self.titles: dict[str, str] = {}
+
+    def sources(self) -> list[dict[str, str]]:
+        """The sources of a search, each address once."""
+        return [{"title": title, "url": url} for url, title in self.titles.items()]
+
+    def take(self, name: str, data: Union[dict[str, Any], str]) -> str:
+        """Take an event, and return its text, "" for none. Raise the error that it reports."""
+        if self.error_words is not None:
+            return self._take_in_error(name, data)
+        if isinstance(data, str):
+            return self._take_bare(name, data)
+        take = self._TAKE.get(name)
+        if take is None:
+            return self._skip(name)
+        return take(self, data)
+
+    def _take_chunk(self, data: dict[str, Any]) -> str:
+        """A provider's chunk, a piece of the current protocol, or the whole answer as JSON."""
+        if not _REPORT_KEYS.isdisjoint(data):
+            # a "msg" that comes with it means nothing
+            if data.get("status") == "success":
+                return self._take_whole(data.get("data"))
+            if _reports_error(data):
+                raise _error_in(data)
+        choice = _first_choice(data)
+        if choice:
+            if choice.get("finish_reason"):
+                self.is_complete = True
+            return self._take_text(_text_in(choice))
+        if isinstance(data.get("data"), str):
+            return self._take_whole(data["data"])
+        return self._take_text(_text_in(data))
+
+    def _take_text(self, text: str) -> str:
+        if not text:
+            return ""
+        self.has_text = True
+        if self.noise:
+            self.noise.clear()
+        if self.gap:
+            text = self.gap + text
+            self.gap = ""
+        return text
+
+    def _take_whole(self, text: Any) -> str:
+        if self.has_text:
+            # Releases up to 1.8.84 send all of the text again. They do so after a cut answer too,
+            # so it doesn't mean that the answer is whole.
+            return ""
+        self.is_complete = True
+        if isinstance(text, str):
+            return self._take_text(text)
+        return ""
+
+    def _take_message(self, data: dict[str, Any]) -> str:
+        """`event: message`: a word of a disguised error, or text."""
+        choice = _first_choice(data)
+        if not choice or "id" in data or "object" in data:
+            return self._take_chunk(data)
+        self.error_words = []
+        return self._take_in_error("message", data)
+
+    def _take_in_error(self, name: str, data: Union[dict[str, Any], str]) -> str:
+        """Collect the words of a disguised error, and raise it at its end."""
+        choice: dict[str, Any] = {}
+        words = ""
+        if isinstance(data, dict):
+            choice = _first_choice(data)
+            words = _text_in(choice)
+        elif name == "message":
+            words = _words_in_broken_json(data)
+        if name == "message" and self.error_words is not None:
+            self.error_words.append(words)
+        if data == "[DONE]" or name == "done" or choice.get("finish_reason"):
+            raise self._disguised_error()
+        return ""
+
+    def _disguised_error(self) -> ChatgptFreeError:
+        return _error_with(_words("".join(self.error_words or [])))
+
+    def _take_bare(self, name: str, data: str) -> str:
+        """Data that is no JSON object."""
+        if data == "[DONE]" or name == "done":
+            return self._take_end({})
+        if name == "message":
+            # a disguised error whose words have quotes or line ends: they are not escaped
+            words = _words_in_broken_json(data)
             if words:
-                body.count, spoken, noise = 0, True, []
-                yield words
-            whole = whole or what != "text"
-        elif what == "end":
-            whole = True
-            break
-        elif what == "noise":
-            noise.append(words)
-        elif what == "dressed":  # the error continues to the next end marker, and is often repeated after it
-            rest = takewhile(lambda meaning: meaning[0] not in ("last", "end"), meanings)
-            what, words = _error_in({"error": words + "".join(word for kind, word in rest if kind == "dressed")})
-        if isinstance(what, type):
-            raise what(words or "the site reported an error without words")
-    if whole and spoken:
-        return
-    if body.cut:
-        raise body.cut
-    told = "\n".join(noise)
-    begun = _OBJECT_START.search(told) or any(field.startswith(told.strip()) for field in ("data", "event", "id", "retry"))
-    words = "" if begun and not whole else _words(told)  # half a line is no message
-    if spoken:
-        raise IncompleteReplyError(f"the answer broke off: {words}" if words else "the answer broke off")
-    if words:
-        raise _error_in({"error": words})[0](words)
-    if whole:
-        raise ChatgptFreeError("the site's answer is empty")
-    raise IncompleteReplyError("the answer broke off before any text" if told else "the site sent no answer")
+                self.error_words = [words]
+        elif name in ("", "error", "assistant_error"):
+            self.noise.append(data)
+        elif name == "citations":
+            self._add_sources(data)
+        else:
+            self._skip(name)
+        return ""
 
-def _error_in(payload: Mapping[str, Any]) -> tuple[type[ChatgptFreeError], str]:
-    """What an error's JSON means: the kind of error, and its words ("" if it has none)."""
-    said: Any = payload
-    while isinstance(said, Mapping):
-        said = next((said[k] for k in ("error", "msg", "message", "data") if said.get(k) and said[k] is not True), "")
-    words = _words(said) if isinstance(said, str) else ""
-    error, flags = payload.get("error"), [key for key, value in payload.items() if value]
-    limited = re.search(_LIMITED, " ".join([words, _dig(error, "code"), _dig(error, "type"), *flags]))
-    return (BlockedError if "ts_required" in flags else RateLimitError if limited else ChatgptFreeError), words
+    def _take_end(self, data: dict[str, Any]) -> str:
+        self._add_sources(data.get("citations"))
+        self._add_sources(data.get("grounding_metadata"))
+        self.is_complete = True
+        self.is_over = True
+        return ""
+
+    def _take_error(self, data: dict[str, Any]) -> str:
+        raise _error_in(data)
+
+    def _take_warning(self, data: dict[str, Any]) -> str:
+        """No failure: the page shows it behind the answer.
+
+        It can hold the last words of the answer itself.
+        """
+        words = _text_at(data, "error")
+        if words and self.has_text and not words[0].isspace():
+            self.gap = "\n\n"
+        return self._take_text(words)
+
+    def _take_message_start(self, data: dict[str, Any]) -> str:
+        """A second message in one answer: a rule of the site's owner can greet first."""
+        if self.has_text:
+            self.gap = "\n\n"
+        return ""
+
+    def _take_form(self, data: dict[str, Any]) -> str:
+        form = data.get("form_definition", data)
+        self.form_title = _one_line(_unescape(_text_at(form, "title")))[:200]
+        return ""
+
+    def _take_sources(self, data: dict[str, Any]) -> str:
+        self._add_sources(data)
+        return ""
+
+    def _take_nothing(self, data: dict[str, Any]) -> str:
+        return ""
+
+    def _skip(self, name: str) -> str:
+        # the other events of an OpenAI assistant repeat what its deltas have brought
+        is_known = name in self._TAKE or name.startswith("thread")
+        name = _one_line(name)[:50]
+        if not is_known and name not in self.skipped and len(self.skipped) < 10:
+            self.skipped.append(name)
+        return ""
+
+    def _add_sources(self, found: Any) -> None:
+        for url, title in _sources_in(found):
+            if len(self.titles) < SOURCE_LIMIT:
+                self.titles.setdefault(url, title)
+
+    # What takes the events of each name.
+    _TAKE: ClassVar[dict[str, Callable[[_Answer, dict[str, Any]], str]]] = {
+        "": _take_chunk,
+        "message": _take_message,
+        "thread.message.delta": _take_chunk,
+        "warning": _take_warning,
+        "done": _take_end,
+        "error": _take_error,
+        "assistant_error": _take_error,
+        "message_start": _take_message_start,
+        "display_form_event": _take_form,
+        "citations": _take_sources,
+        "grounding_metadata": _take_sources,
+        "status": _take_nothing,
+        "openai_response_id": _take_nothing,
+        "google_interaction_id": _take_nothing,
+    }
+
+    def end(self, failure: Optional[Exception]) -> None:
+        """The stream has ended. Raise an error unless the answer is whole.
+
+        failure: the network's, if the stream ended by one.
+        """
+        if self.error_words is not None:
+            raise self._disguised_error()
+        if self.is_complete and self.has_text:
+            return
+        if failure is not None:
+            raise failure
+        noise = "\n".join(self.noise)
+        words = ""
+        # a piece of the answer that was cut in the middle is no message of the site's
+        if self.is_complete or not _may_be_cut(noise):
+            words = _words(noise)
+        if self.has_text:
+            reason = "the answer broke off"
+            if words:
+                reason += f": {words}"
+            raise IncompleteReplyError(reason)
+        raise self._error_without_text(noise, words)
+
+    def _error_without_text(self, noise: str, words: str) -> ChatgptFreeError:
+        if self.form_title is not None:
+            title = self.form_title or "without a title"
+            return ChatgptFreeError(f"the site answers with a form: {title}")
+        if _is_bot_check(noise):
+            return _blocked("the site")
+        if words:
+            return _error_with(words)
+        unknown = ""
+        if self.skipped:
+            unknown = f"; its events are not known here: {', '.join(self.skipped)}"
+        if self.is_complete:
+            return ChatgptFreeError(f"the site's answer is empty{unknown}")
+        if noise:
+            return IncompleteReplyError("the answer broke off before any text")
+        return IncompleteReplyError(f"the site sent no answer{unknown}")
+
+
+# Pieces of text have none of these keys.
+_REPORT_KEYS = frozenset(("status", "error", "msg", "success"))
+
+
+def _reports_error(data: Mapping[str, Any]) -> bool:
+    return (
+        bool(data.get("error"))
+        or data.get("status") == "error"
+        or "msg" in data
+        or data.get("success") is False
+    )
+
+
+def _first_choice(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The first choice of a provider's chunk, {} if it has none."""
+    choices = data.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return {}
+
+
+def _text_in(choice: Mapping[str, Any]) -> str:
+    """The text of a choice, or of an event that has its "delta" at the top."""
+    text = choice.get("delta")
+    if isinstance(text, dict):
+        text = text.get("content")
+    elif not text:
+        # old completion models have it here
+        text = choice.get("text")
+    if isinstance(text, list):
+        # an assistant sends it in parts
+        text = "".join(_text_at(part, "text", "value") for part in text)
+    if isinstance(text, str):
+        return text
+    return ""
+
+
+def _words_in_broken_json(data: str) -> str:
+    """The words of a disguised error whose quotes or line ends are not escaped."""
+    return "".join(re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', data))
+
+
+def _may_be_cut(noise: str) -> bool:
+    """Can this be the beginning of a field, such as "dat", or of a JSON object?"""
+    text = noise.strip()
+    if any(field.startswith(text) for field in ("data", "event", "id", "retry")):
+        return True
+    return re.search(_OBJECT_START, noise) is not None
+
+
+def _sources_in(found: Any) -> Iterator[tuple[str, str]]:
+    """Yield the address and the title of each source in what an event brought."""
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):
+            return
+    if isinstance(found, dict):
+        # Google has a name of its own for the list
+        found = found.get("groundingChunks", found.get("citations"))
+    if not isinstance(found, list):
+        return
+    for source in found:
+        if isinstance(source, dict) and isinstance(source.get("web"), dict):
+            source = source["web"]
+        url = _text_at(source, "url") or _text_at(source, "uri")
+        is_web = url.startswith(("http://", "https://"))
+        if not is_web or not url.isprintable() or len(url) > 2000:
+            continue
+        title = _text_at(source, "title") or _text_at(source, "source_title") or url
+        yield url, _one_line(title)[:300]
+
+
+# --------------------------------------------------------------------------------- words of errors
+
+# Words that tell a limit; "quotation" is none.
+_LIMITS = (
+    r"(?i)quota(?!t)|too many requests|credits have run out"
+    r"|(?<![a-z])(?:rate|token|usage|message).?limit"
+)
+_PHP_WARNING = (
+    r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?"
+    r"(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*"
+)
+_TITLE = r"(?i)<title\b[^<>]*>([^<]*)"
+_NO_TEXT = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
+
+# Checks that only a browser passes: Cloudflare's, SiteGround's, AWS's and Vercel's have a header.
+_BOT_CHECK_HEADERS = ("cf-mitigated", "sg-captcha", "x-amzn-waf-action", "x-vercel-mitigated")
+# The page of the check tells too. Cloudflare, Imunify360, SiteGround, Sucuri, Anubis, testcookie:
+_BOT_CHECK_WORDS = (
+    r"<title>\s*just a moment",
+    r"<title>\s*one moment, please",
+    r"/\.well-known/sgcaptcha/",
+    r"sucuri_cloudproxy_js",
+    r"id=[\"']?anubis_challenge",
+    r"slowaes\.decrypt",
+    r"document\.cookie\s*=\s*[\"']__test=",
+)
+# The command line replaces these words in a message by its own options: see `_complain`.
+_HANDING_OVER = "cookies={…}, headers={'User-Agent': …}"
+
+
+def _error_in(report: Mapping[str, Any]) -> ChatgptFreeError:
+    """The error that a site reports as JSON. Its flags and codes can stand one level down."""
+    words = _words(_message_in(report))
+    hints = []
+    for level in (report, report.get("data"), report.get("error")):
+        if isinstance(level, Mapping):
+            # flags are keys with a value that is true, such as "tokenLimitReached"
+            hints += [key for key, value in level.items() if value]
+            hints += [_text_at(level, "code"), _text_at(level, "type")]
+    # a check by Cloudflare's Turnstile
+    if "ts_required" in hints:
+        return _blocked("the site", words)
+    return _error_with(words, hints)
+
+
+def _error_with(words: str, hints: Sequence[str] = ()) -> ChatgptFreeError:
+    """The error with these words. They, or the hints, tell whether a limit was reached."""
+    if any(re.search(_LIMITS, hint) for hint in [words, *hints]):
+        return RateLimitError(words or "a limit was reached")
+    return ChatgptFreeError(words or "the site reported an error without words")
+
+
+def _message_in(report: Mapping[str, Any]) -> str:
+    """The words of an error in a site's JSON, "" if it has none."""
+    message: Any = report
+    while isinstance(message, Mapping):
+        candidates = [message.get(key) for key in ("error", "msg", "message", "data")]
+        # True says only that there is an error
+        message = next((value for value in candidates if value and value is not True), "")
+    if isinstance(message, str):
+        return message
+    return ""
+
 
 def _words(markup: str) -> str:
-    """The readable text of `markup` on one line, at most 300 characters. A longer page gives its title, if it has one."""
-    markup = markup[:200_000]
+    """The readable text of `markup` on one line, at most 300 characters.
+
+    A longer page gives its title, if it has one.
+    """
+    markup = markup[:ERROR_LIMIT]
     markup = re.sub(_PHP_WARNING, "", markup).strip() or markup
-    title, text = _plain("".join(re.findall(_TITLE, markup)[:1])), _plain(re.sub(_TITLE, "", markup))
-    if not text.startswith(title) or len(text) > 300:  # as a rule the heading repeats the title
-        text = title if title and len(text) > 300 else f"{title} {text}".strip()
-    return text if len(text) <= 300 else text[:299] + "…"
+    title = ""
+    first_title = re.search(_TITLE, markup)
+    if first_title:
+        title = _plain(first_title[1])
+    text = _plain(re.sub(_TITLE, "", markup))
+    if title and len(text) > 300:
+        text = title
+    elif title and not text.startswith(title):
+        # as a rule the heading repeats the title
+        text = f"{title} {text}".strip()
+    if len(text) > 300:
+        text = text[:299] + "…"
+    return text
+
 
 def _plain(markup: str) -> str:
-    hidden = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
-    return _one_line(_unescape(re.sub(hidden, " ", markup)))
+    return _one_line(_unescape(re.sub(_NO_TEXT, " ", markup)))
 
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+def _blocked(where: str, words: str = "") -> BlockedError:
+    """The error for a check that only a browser passes. `words` are the site's own."""
+    if words:
+        words = f' ("{words}")'
+    return BlockedError(
+        f"{where} asks for a check that needs a browser{words}. Open its page in one, then pass on "
+        f"that browser's cookies and its exact User-Agent: {_HANDING_OVER}"
+    )
+
+
+def _is_bot_check(text: str) -> bool:
+    """Is this the page of a check? A page with a chat never is, whatever words it has."""
+    if re.search("wpaicg-chat|aipkit_chat_container|aipkit_popup_wrapper", text):
+        return False
+    start = text[:ERROR_LIMIT].lower()
+    return any(re.search(words, start) for words in _BOT_CHECK_WORDS)
+
+
+def _is_blocked(response: Response, text: str) -> bool:
+    """Is this response a check that only a browser passes? `text` is its body."""
+    return any(name in response.headers for name in _BOT_CHECK_HEADERS) or _is_bot_check(text)
+
 
 def _refusal(response: Response, text: str) -> Exception:
-    """Return the exception for a response that is not an answer; it gives the HTTP status and the site's own words."""
-    status, url = response.status_code, _shown(response.url)
-    is_challenge = status in (403, 503) and re.search(r"(?i)<title>\s*Just a moment", text)
-    if is_challenge or response.headers.get("cf-mitigated", "") == "challenge":
-        todo = f"Open it in one, then pass on that browser's cookies and its exact User-Agent: {_ADVICE}"
-        return BlockedError(f"HTTP {status}: {url} asks for a check that needs a browser. {todo}")
-    if location := _location(response):
-        return ChatgptFreeError(f"HTTP {status}: {url} redirects to {_shown(location)}, which was not followed")
-    kind, words = _error_in(next(_objects(text), {}))
-    if not words:
-        title = re.search(_TITLE, text) if status == 404 else None  # the rest is the theme's menu
-        kind, words = _error_in({"error": title[0] if title else text or response.reason})
+    """The exception for a response that is not an answer. `text` is its body."""
+    status = response.status_code
+    if _is_blocked(response, text):
+        return _blocked(f"HTTP {status}: {_shown(response.url)}")
+    location = _location(response)
+    if location:
+        redirect = f"{_shown(response.url)} redirects to {_shown(location)}"
+        return ChatgptFreeError(f"HTTP {status}: {redirect}, which was not followed")
+    error = _reported(response, text)
+    words = f"HTTP {status}: {error}"
     if status == 407:
-        return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {urlsplit(url).netloc}: {words}")
-    if status == 400 and words == "0":
-        words = "0 (the plugin is off or has changed, or the prompt is over the server's limit)"
-    if kind is not RateLimitError and status != 429:
-        return kind(f"HTTP {status}: {words}")
+        host = urlsplit(response.url).hostname
+        return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {host}: {error}")
+    if status == 429 and not isinstance(error, RateLimitError):
+        error = RateLimitError()
+    if not isinstance(error, RateLimitError):
+        return type(error)(words)
     seconds = _seconds(response.headers.get("Retry-After", ""))
-    limit = RateLimitError(f"HTTP {status}: {words}" + ("" if seconds is None else f" (try again in {seconds:.0f} s)"))
+    if seconds is not None:
+        words += f" (try again in {seconds:.0f} s)"
+    limit = type(error)(words)
     limit.retry_after = seconds
     return limit
 
-def _seconds(retry_after: str) -> float | None:
-    """A Retry-After header (a number of seconds, or a date) as seconds from now. None if it is malformed or far too long."""
-    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
-        date = None if retry_after.strip().isdecimal() else parsedate_to_datetime(retry_after)
-        seconds = date.timestamp() - time.time() if date else float(retry_after)
-        return max(0.0, seconds) if seconds <= threading.TIMEOUT_MAX else None
-    return None
 
-# ----------------------------------------------------------------------------------------------- ChatgptFree
+def _reported(response: Response, text: str) -> ChatgptFreeError:
+    """The error that a refusal reports in its body, or else by its status."""
+    report = _first_json_object(text)
+    if _message_in(report):
+        return _error_in(report)
+    # WordPress's answer to an action that it doesn't know
+    if response.status_code == 400 and text.strip() == "0":
+        hint = "the plugin is off or has changed, or the prompt is over the server's limit"
+        return ChatgptFreeError(f"0 ({hint})")
+    title = re.search(_TITLE, text)
+    if response.status_code == 404 and title:
+        # the rest is the theme's menu
+        text = title[0]
+    return _error_with(_words(text) or response.reason or _reason(response.status_code))
 
-_OWN_OPTIONS = ("model", "proxy", "image", "web_search")  # handled here; `requests` doesn't take them
-_OPTIONS = (*_OWN_OPTIONS, "timeout", "cookies", "auth", "cert", "headers", "hooks", "proxies", "verify")
-_redirect_rules: Any = requests.sessions.SessionRedirectMixin()  # for `should_strip_auth`: which hosts may get credentials
-_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-def _request_options(options: Options, session: Any) -> Options:
-    """The options that go to every request, as `requests` takes them. Raises TypeError for one that nobody takes."""
-    table: dict[str, tuple[Any, str]] = {
-        "cookies": ((Mapping, CookieJar), "a dict or a jar"), "headers": (Mapping, "a dict"), "proxies": (Mapping, "a dict"),
-        "proxy": (str, "a str, the URL of one proxy"), "timeout": ((int, float, tuple), "a number of seconds, or two in a tuple"),
-    }  # fmt: skip
+def _reason(status: int) -> str:
+    """What the standard calls a status."""
+    from http.client import responses
+
+    return responses.get(status, "no words")
+
+
+def _seconds(retry_after: str) -> Optional[float]:
+    """A Retry-After header, a number of seconds or a date, as seconds from now.
+
+    None if it is malformed, or longer than anybody can wait.
+    """
+    try:
+        if retry_after.strip().isdecimal():
+            seconds = float(retry_after)
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    if seconds > threading.TIMEOUT_MAX:
+        return None
+    return max(0.0, seconds)
+
+
+def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
+    """A failure in one short sentence. The network's own words are long.
+
+    url: its host is named.
+    what: "no answer from" or "lost the connection to".
+    seconds: how long nothing may come, for time-outs that don't say it themselves.
+    """
+    text = _one_line(str(error))
+    is_networks = isinstance(error, (OSError, HTTPError))
+    # requests' own words are short, unlike those of what it wraps
+    is_sentence = isinstance(error, requests.RequestException) and isinstance(
+        next(iter(error.args), None), str
+    )
+    if is_sentence and "SOCKS" in text:
+        return f"{text} Try: pip install 'requests[socks]'"
+    if is_sentence or not is_networks:
+        return text or type(error).__name__
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    if isinstance(error, requests.exceptions.ProxyError):
+        host = f"the proxy for {host}"
+    if isinstance(error, (requests.Timeout, TimeoutError)) or "timed out" in text:
+        # urllib3 says "(connect timeout=0.5)"
+        waited = re.search(r"timeout=([\d.]+)", text)
+        if waited:
+            seconds = float(waited[1])
+        return f"nothing came from {host} for {seconds:g} seconds"
+    reason = _systems_reason(error)
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        reason += " (REQUESTS_CA_BUNDLE can name a file of certificates that you trust)"
+    return f"{what} {host}: {reason}"
+
+
+def _systems_reason(error: BaseException) -> str:
+    """What the system said: requests' exceptions wrap urllib3's, and these the system's."""
+    cause = error
+    while type(cause).__module__.startswith(("requests.", "urllib3.")) and cause.__context__:
+        cause = cause.__context__
+    words = _one_line(str(getattr(cause, "strerror", None) or cause))
+    return words[:300] or type(cause).__name__
+
+
+# ---------------------------------------------------------------------------------------- requests
+#
+# One rule says where things go. All that the caller gives (cookies, headers, credentials, the
+# session's own) belongs to one site: the host of `url`, with or without "www.". No request goes
+# anywhere else, so nothing has to be stripped from any. Two functions see to it: `_is_same_site`
+# for where the page redirects to, and `_ajax_url` for where the chat is asked.
+
+
+class _Options(NamedTuple):
+    """The options of a call, merged and checked."""
+
+    model: Model
+    image: str  # the form field
+    web_search: Optional[bool]
+    max_time: float
+    # what goes to every request, as `requests` takes it
+    request: dict[str, Any]
+
+    def timeouts(self) -> tuple[float, float]:
+        """The seconds for connecting, and for reading."""
+        timeout = self.request["timeout"]
+        if not isinstance(timeout, tuple):
+            timeout = (timeout, timeout)
+        connect, read = (math.inf if seconds is None else seconds for seconds in timeout)
+        return connect, read
+
+
+# What each option must be; `requests` knows about the last four.
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "model": ((str, int), "a bot's name or number"),
+    "proxy": (str, "a str, the URL of one proxy"),
+    "timeout": ((int, float, tuple), "a number of seconds, or two in a tuple"),
+    "cookies": ((Mapping, CookieJar), "a dict or a jar"),
+    "image": ((str, os.PathLike, bytes), "a path or bytes"),
+    "web_search": (bool, "True or False"),
+    "max_time": ((int, float), "a number of seconds"),
+    "headers": (Mapping, "a dict"),
+    "proxies": (Mapping, "a dict"),
+    "auth": (object, ""),
+    "cert": (object, ""),
+    "hooks": (object, ""),
+    "verify": (object, ""),
+}
+
+
+def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str, Any]:
+    """The options that a caller gave, without those that are None.
+
+    Raises an error for a wrong one, where mistakes happen, and where `requests` would answer with a
+    riddle or repeat a secret.
+
+    takes_others: the session is not requests' own, and can have other options.
+    """
+    checked = {}
     for name, value in options.items():
-        if name not in _OPTIONS and type(session) in (requests.Session, _Session):  # others have options of their own
-            raise TypeError(f"unexpected keyword argument {name!r}; the options are {', '.join(_OPTIONS)}")
-        kinds, wanted = table.get(name, (object, ""))
-        if value is not None and not isinstance(value, kinds):
+        if name not in _OPTIONS and not takes_others:
+            names = ", ".join(_OPTIONS)
+            raise TypeError(f"unexpected keyword argument {name!r}; the options are {names}")
+        if value is None:
+            continue
+        kinds, wanted = _OPTIONS.get(name, (object, ""))
+        if not isinstance(value, kinds):
             raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
-    rest = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
-    if options.get("proxy") is not None:
-        rest["proxies"] = dict.fromkeys(("http", "https"), options["proxy"])
-    return {"timeout": 120, "cookies": None, **rest}
+        checked[name] = value
+    if "headers" in checked:
+        checked["headers"] = _checked_texts("headers", checked["headers"], bytes, type(None))
+    if isinstance(checked.get("cookies"), Mapping):
+        checked["cookies"] = _checked_texts("cookies", checked["cookies"])
+    if "proxy" in checked:
+        checked["proxy"] = checked["proxy"].strip()
+        _check_proxy(checked["proxy"])
+    for proxy in checked.get("proxies", {}).values():
+        _check_proxy_password("proxies", str(proxy))
+    for name in ("timeout", "max_time"):
+        if name in checked:
+            _check_seconds(name, checked[name])
+    return checked
 
-def _merged(defaults: Options, own: Mapping[str, Any]) -> Options:
-    """A call's own options over its defaults; `headers` are merged."""
-    merged = {**defaults, **own}
-    if "proxies" in own and "proxy" not in own:  # the same setting in two forms
-        merged.pop("proxy", None)
-    if isinstance(defaults.get("headers"), Mapping) and isinstance(own.get("headers"), Mapping):
-        merged["headers"] = {**CaseInsensitiveDict(defaults["headers"]), **CaseInsensitiveDict(own["headers"])}
+
+def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> dict[str, Any]:
+    """Headers or cookies, without blanks around their values: tokens are read from files."""
+    checked = {}
+    for key, value in texts.items():
+        if not isinstance(key, str):
+            raise TypeError(f"the names of {name} must be str, not {type(key).__name__}")
+        if not isinstance(value, (str, *other_kinds)):
+            raise TypeError(f"{name}[{key!r}] must be a str, not {type(value).__name__}")
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        if isinstance(value, str):
+            value = value.strip()
+            if re.search(r"[\r\n]|[^\0-\xff]", key + value):
+                raise ValueError(f"{name}[{key!r}] can't be sent: it must be one line of Latin-1")
+        checked[key] = value
+    return checked
+
+
+def _check_proxy(proxy: str) -> None:
+    """Raise ValueError for a proxy that can't be used. The message doesn't repeat its password."""
+    try:
+        parts = urlsplit(proxy)
+        host = parts.hostname
+        # it raises ValueError for what is no number
+        parts.port  # noqa: B018
+    except ValueError:
+        host = None
+    scheme = proxy.partition("://")[0].lower()
+    schemes = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+    if scheme == "socks":
+        raise ValueError("proxy begins with socks://: say socks5:// or socks4://")
+    if "://" not in proxy or scheme not in schemes:
+        raise ValueError("proxy must be a URL such as http://host:port or socks5://host:port")
+    _check_proxy_password("proxy", proxy)
+    if not host:
+        raise ValueError("proxy must name a host and may name a port: http://host:port")
+
+
+def _check_proxy_password(name: str, proxy: str) -> None:
+    """Raise ValueError for a password that libraries would take for the host, and repeat."""
+    if re.search(r"://[^@]*[/?#].*@", proxy):
+        raise ValueError(f"{name} has a password that needs quoting: say %23 for # and %2F for /")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    """Raise an error for what can't be a time in seconds. None in a tuple means for ever."""
+    if not isinstance(value, tuple):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"{name} has two numbers in its tuple, for connecting and for reading")
+    for number in value:
+        if number is None:
+            continue
+        if not isinstance(number, (int, float)) or isinstance(number, bool):
+            raise TypeError(f"{name} must be in seconds, a number, not {type(number).__name__}")
+        # "not over 0" is true of NaN too
+        if not number > 0:
+            raise ValueError(f"{name} must be over 0 seconds, not {number}")
+
+
+def _merged_options(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several layers of options as one: the later win, and headers are merged."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        # these two are the same setting in two forms
+        if "proxy" in layer:
+            merged.pop("proxies", None)
+        elif "proxies" in layer:
+            merged.pop("proxy", None)
+        headers = CaseInsensitiveDict(merged.get("headers", {}))
+        headers.update(layer.get("headers", {}))
+        merged.update(layer)
+        if headers:
+            merged["headers"] = dict(headers)
     return merged
 
-def _with_defaults(method: _Method) -> _Method:
-    """Apply the object's default options to each call. Drop an error's traceback, so that it shows the caller's lines only."""
-    names = method.__code__.co_varnames[1 : method.__code__.co_argcount + method.__code__.co_kwonlyargcount]
 
-    @wraps(method)
-    def call(self: ChatgptFree | Conversation, *args: Any, **own: Any) -> Any:
-        __tracebackhide__ = True  # for IPython
-        defaults = {name: value for name, value in self._options.items() if name not in names[: len(args)]}
-        try:
-            return method(self, *args, **_merged(defaults, own))
-        except (ChatgptFreeError, OSError, TypeError, ValueError, KeyboardInterrupt) as error:
-            raise error.with_traceback(None) from None
+def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Options:
+    """The options of a call, from those of the client, of the conversation and its own."""
+    options = _merged_options(layers)
+    model = options.pop("model", None)
+    image = options.pop("image", None)
+    web_search = options.pop("web_search", None)
+    max_time = options.pop("max_time", math.inf)
+    proxy = options.pop("proxy", None)
+    if proxy is not None:
+        options["proxies"] = {"http": proxy, "https": proxy}
+    image_field = ""
+    if image is not None:
+        image_field = _image_field(image)
+    options["timeout"] = _as_requests_waits(options.get("timeout", TIMEOUT))
+    return _Options(model, image_field, web_search, max_time, options)
 
-    return call  # type: ignore[return-value]
 
-class Reply(str):
-    """An answer: a str that a notebook shows as rendered Markdown, with no HTML in it."""
-    def _repr_markdown_(self) -> str:
-        return _safe_markdown(self)
+def _as_requests_waits(timeout: Any) -> Any:
+    """A time-out as `requests` takes it: None waits for ever, and sockets fail for huge numbers."""
+    if isinstance(timeout, tuple):
+        return tuple(_as_requests_waits(seconds) for seconds in timeout)
+    if timeout is None or timeout >= threading.TIMEOUT_MAX:
+        return None
+    return timeout
+
+
+def _prepared(url: str) -> str:
+    """An address as `requests` connects to it, without user, password and fragment.
+
+    Raises ValueError if it is unusable.
+    """
+    prepared = requests.PreparedRequest()
+    try:
+        # these fail for what isn't text, for what is no address, and for hosts such as "a..b"
+        url.encode()
+        prepared.prepare_url(url.partition("#")[0], None)
+        address = prepared.url or ""
+        parts = urlsplit(address)
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        address = ""
+    if not address.startswith(("http://", "https://")):
+        shown = url.rpartition("@")[2]
+        rule = "an address begins with http:// or https:// and names a host"
+        raise ValueError(f"{rule}, unlike {shown!r:.200}")
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+
+
+def _is_same_site(home: str, address: str) -> bool:
+    """Does `address` belong to the site of `home`? Both are as `_prepared` returns them."""
+    ours = urlsplit(home)
+    theirs = urlsplit(address)
+    if _bare_host(ours) != _bare_host(theirs):
+        return False
+    both_usual = _has_usual_port(ours) and _has_usual_port(theirs)
+    return both_usual or ours.port == theirs.port
+
+
+def _bare_host(parts: SplitResult) -> str:
+    return (parts.hostname or "").removeprefix("www.")
+
+
+def _has_usual_port(parts: SplitResult) -> bool:
+    return parts.port in (None, {"http": 80, "https": 443}[parts.scheme])
+
+
+def _location(response: Response) -> str:
+    """Where a redirect leads, "" for any other response."""
+    if response.status_code not in (301, 302, 303, 307, 308):
+        return ""
+    location: str = response.headers.get("Location", "")
+    try:
+        # http.client decodes headers as Latin-1, and people write UTF-8
+        return location.encode("latin-1").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # some libraries have decoded it already
+        return location
+
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: Response) -> None:
-        """Follow no redirects. Even with `allow_redirects=False`, `requests` reads a redirect's body and parses its address."""
+        """Follow no redirects.
 
-class _Question:
-    """A question: the whole history as one prompt, and the new message alone for a site that remembers the history."""
-    def __init__(self, bot: ChatgptFree, options: Options, prompt: str, message: str = "", conversation: str = "") -> None:
-        self.prompt, self.message = prompt, message
-        self.options, self.model = _request_options(options, bot._session), options.get("model")
-        self.wants = {} if options.get("image") is None else {"image": _image_field(options["image"])}  # the form fields' values
-        self.wants.update({"web_search": "true"} if options.get("web_search") else {})
-        self.conversation = conversation or os.urandom(16).hex()  # its id on a site of the current protocol
-        self.known_to = ""  # guest id + bot id, once that bot has answered in this conversation
+        Even with `allow_redirects=False`, `requests` would read a redirect's body.
+        """
 
-_clients: weakref.WeakSet[ChatgptFree] = weakref.WeakSet()
 
-def _after_fork() -> None:
-    """Give a forked child locks and connections of its own: on a shared connection each would get the other's answers."""
-    for client in _clients:
-        client._lock, jar = threading.Lock(), getattr(client._session, "cookies", None)
-        if isinstance(jar, CookieJar):
-            vars(jar)["_cookies_lock"] = threading.RLock()
-        for adapter in getattr(client._session, "adapters", {}).values():
-            if hasattr(adapter, "__setstate__"):  # meant for unpickling, it makes new connection pools
-                adapter.__setstate__(adapter.__getstate__())
+class _Process:
+    """What belongs to one process. A forked process makes one of its own.
 
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)  # Windows has none
+    On a connection that two processes share, each would get the other's answers. A lock that some
+    thread held at the fork would never be free in the child.
+    """
 
-class ChatgptFree(contextlib.AbstractContextManager["ChatgptFree"]):
-    """One site, one guest. Keeps the page's nonce and the connections between calls; threads and forked processes can share it.
+    def __init__(self, callers_session: Any) -> None:
+        self.id = os.getpid()
+        self.is_callers_session = callers_session is not None
+        self.session = callers_session
+        if not self.is_callers_session:
+            self.session = _Session()
+            name = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
+            self.session.headers["User-Agent"] = name
+        self.last_used = time.monotonic()
+        # guards the look-up of the page that is going on, if one is
+        self.lock = threading.Lock()
+        self.look_up: Optional[_LookUp] = None
 
-    url (str): any page that shows a chat of the plugin, default `ChatgptFree.url`. It can hold `user:password@`.
-    session: a `requests.Session` or what behaves like one, to ask with; it stays the caller's to close. Default: its own.
-    options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are merged.
-    Raises ValueError if `url` is no http or https address, TypeError for an option that `stream` doesn't take.
+    def use_session(self) -> Any:
+        """The session, which starts with new connections if it was idle for long.
+
+        A server closes an idle connection, after 5 seconds at the earliest, and a question that is
+        sent at that moment is lost. The old adapters are not closed: other threads may still read.
+        """
+        now = time.monotonic()
+        if now - self.last_used > IDLE and not self.is_callers_session:
+            self.session.mount("http://", HTTPAdapter())
+            self.session.mount("https://", HTTPAdapter())
+        self.last_used = now
+        return self.session
+
+
+class _Call:
+    """A call: its options, its time limit, and the requests that it makes, all to one site."""
+
+    def __init__(self, process: _Process, url: str, options: _Options) -> None:
+        self.process = process
+        self.options = options
+        self.home = _prepared(url)
+        self.auth: Optional[tuple[str, str]] = get_auth_from_url(url)
+        if self.auth == ("", ""):
+            self.auth = None
+        self.latest = time.monotonic() + options.max_time
+
+    def raise_timeout(self) -> NoReturn:
+        """Raise the exception for a call that has lasted longer than `max_time`."""
+        seconds = f"{self.options.max_time:g} seconds"
+        raise requests.Timeout(f"the call took longer than max_time, {seconds}")
+
+    def longest_wait(self) -> float:
+        """For how many seconds this call may wait for another thread."""
+        left = self.latest - time.monotonic()
+        connect, read = self.options.timeouts()
+        return max(0.0, min(connect + read, left, threading.TIMEOUT_MAX))
+
+    def read_page(self, is_fresh: bool) -> tuple[_Chat, ...]:
+        """Request the page and find its chats.
+
+        is_fresh: ask in a way that no cache has an answer for.
+        """
+        page_url = self.home
+        headers = {"Accept": "text/html,*/*;q=0.8", "Cache-Control": "no-cache"}
+        for _ in range(10):
+            asked_url = page_url
+            if is_fresh:
+                # caches on the server ignore no-cache, but as a rule no query that they don't know
+                asked_url += "&" if urlsplit(page_url).query else "?"
+                asked_url += f"_={int(time.time() * 1000)}"
+            response = self.request("get", asked_url, headers)
+            _log.debug("page of %s: HTTP %s", urlsplit(page_url).netloc, response.status_code)
+            location = _location(response)
+            if not location:
+                return self._chats_in(response, page_url)
+            response.close()
+            page_url = self._redirected(page_url, location)
+        raise requests.TooManyRedirects(f"{_shown(self.home)} leads to 10 redirects or more")
+
+    def _chats_in(self, response: Response, page_url: str) -> tuple[_Chat, ...]:
+        page = self.text(response)
+        if response.status_code >= 400:
+            raise _refusal(response, page)
+        try:
+            return _find_chats(page, page_url)
+        except ChatNotFoundError as error:
+            if _is_blocked(response, page):
+                raise _refusal(response, page) from error
+            raise
+
+    def _redirected(self, page_url: str, location: str) -> str:
+        """The address that a page redirects to. Raises ChatgptFreeError if it is not the site's."""
+        redirect = f"{_shown(page_url)} redirects to"
+        try:
+            target = _prepared(urljoin(page_url, location))
+        except ValueError as error:
+            raise ChatgptFreeError(
+                f"{redirect} {_shown(location)!r}, which is no address"
+            ) from error
+        if not _is_same_site(self.home, target):
+            advice = "another site. If you trust it, use that address"
+            raise ChatgptFreeError(f"{redirect} {_shown(target)!r}, {advice}")
+        if page_url.startswith("https:") and target.startswith("http:"):
+            advice = "which is not encrypted: it was not followed"
+            raise ChatgptFreeError(f"{redirect} {_shown(target)!r}, {advice}")
+        return target
+
+    def send(self, chat: _Chat, request: _Request) -> Response:
+        """Send a request to a chat. Raises an exception if the response's status is not 200."""
+        place = "params" if request.method == "get" else "data"
+        fields = {place: request.fields}
+        response = self.request(request.method, chat.ajax_url, chat.headers(), **fields)
+        _log.debug("%s: HTTP %s", request.fields["action"], response.status_code)
+        if response.status_code != 200:
+            raise _refusal(response, self.text(response))
+        return response
+
+    def request(self, method: str, url: str, headers: dict[str, str], **fields: Any) -> Response:
+        """Send a request, and follow no redirect."""
+        if time.monotonic() > self.latest:
+            self.raise_timeout()
+        options = {"auth": self.auth, **self.options.request, **fields}
+        merged = CaseInsensitiveDict(headers)
+        merged.update(options.get("headers") or {})
+        options["headers"] = dict(merged)
+        session = self.process.use_session()
+        if not self.process.is_callers_session and url.startswith("http://127.0.0.1:"):
+            # the demo site is on this machine, whatever proxy the environment names
+            options.setdefault("proxies", {"http://127.0.0.1": ""})
+        send = getattr(session, method)
+        try:
+            response: Response = send(url, stream=True, allow_redirects=False, **options)
+        except ValueError as error:
+            if isinstance(error, requests.RequestException):
+                raise
+            # A caller's `requests.Session` parses a redirect's address, followed or not.
+            redirect = f"{_shown(url)} redirects to what is no address"
+            raise ChatgptFreeError(f"{redirect}: {error}") from error
+        # other libraries' headers can be plain dicts
+        response.headers = CaseInsensitiveDict(response.headers)
+        return response
+
+    def text(self, response: Response) -> str:
+        """A whole body as text, for responses that are not streams."""
+        with contextlib.closing(response):
+            body = _Body(_pieces(response, 16384), self)
+            raw = b"".join(body)
+        if body.failure is not None:
+            raise body.failure
+        return raw.decode("utf-8", "replace")
+
+
+class _Body:
+    """The pieces of a response's body as they arrive, to its end or to a failure of the network."""
+
+    # the failure, if it ended that way
+    failure: Optional[Exception] = None
+    # bytes so far. Whoever reads an event stream resets it at each piece of text.
+    count = 0
+
+    def __init__(self, pieces: Iterator[bytes], call: _Call) -> None:
+        self.pieces = pieces
+        self.call = call
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for piece in self.pieces:
+                self.count += len(piece)
+                if self.count > BODY_LIMIT:
+                    without = "without an end or any text of an answer"
+                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes {without}")
+                if time.monotonic() > self.call.latest:
+                    self.call.raise_timeout()
+                yield piece
+        except (OSError, HTTPError) as error:
+            # requests' exceptions are OSErrors, that for `max_time` included. Other libraries' are
+            # OSErrors as well, and some let urllib3's through.
+            self.failure = error
+
+    def give_back(self, response: Response) -> None:
+        """Read the response to its end, if that comes soon.
+
+        Then its connection serves the next call. After the last event the server works for a
+        moment before it ends the response. The time-out stays: each request sets its own.
+        """
+        raw = getattr(response, "raw", None)
+        sock = getattr(getattr(raw, "connection", None), "sock", None)
+        if sock is None or response.headers.get("Connection", "").lower() == "close":
+            return
+        end = time.monotonic() + LINGER
+        with contextlib.suppress(OSError, HTTPError):
+            sock.settimeout(LINGER)
+            while time.monotonic() < end and next(self.pieces, None) is not None:
+                pass
+
+
+def _pieces(response: Response, size: int = 0) -> Iterator[bytes]:
+    """The pieces of a response's body, without what compression and framing did to them.
+
+    size: bytes of a piece. 0: each piece as soon as it is there.
+    """
+    raw = getattr(response, "raw", None)
+    if raw is None and isinstance(response, Response):
+        # made by a mock, with its body in place
+        return iter([response.content])
+    if size:
+        return response.iter_content(size)
+    if getattr(raw, "chunked", False):
+        # It gives each chunk when it has come. Of a longer one it waits for 512 bytes.
+        return response.iter_content(512)
+    if hasattr(raw, "read1") and hasattr(raw, "decode_content"):
+        return _read_at_once(raw)
+    # urllib3 before 2.2: it waits for 64 bytes, so a word may come one later
+    return response.iter_content(64)
+
+
+def _read_at_once(raw: Any) -> Iterator[bytes]:
+    """Yield what has come, as soon as it has. Exceptions become those of `iter_content`."""
+    try:
+        piece = raw.read1(65536, decode_content=True)
+        while piece:
+            yield piece
+            piece = raw.read1(65536, decode_content=True)
+    except DecodeError as error:
+        raise requests.exceptions.ContentDecodingError(error) from error
+    except ReadTimeoutError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+    except HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+
+
+# ------------------------------------------------------------------------------------- ChatgptFree
+
+# For a chat: the message to send, and the UUID of the conversation that it belongs to.
+_Wording = Callable[[_Chat], tuple[str, str]]
+
+
+class _LookUp(NamedTuple):
+    """A look at the page that is going on."""
+
+    # its requests' options; only calls with the same share its failure
+    options: dict[str, Any]
+    # the chats to come, as a `concurrent.futures.Future`
+    result: Any
+
+
+class ChatgptFree:
+    """One site, one guest.
+
+    It keeps the page's nonce and the connections between calls. Threads can share it, and forked
+    processes. `with` closes it.
+
+    url (str): any page that shows a chat of the plugin, default `ChatgptFree.url`. It can hold
+        `user:password@`. Everything that you give goes to this site, and to no other.
+    session: a `requests.Session` or what behaves like one, to ask with. It stays yours to close.
+        Default: one of its own.
+    options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are
+        merged.
+
+    Raises ValueError if `url` is no http or https address, and TypeError or ValueError for a wrong
+    session or option.
 
     >>> with demo_site(str.upper) as url, ChatgptFree(url, timeout=30) as bot:
     ...     print(bot.complete("Hello"))
     HELLO
     """
 
-    url = "https://chatgptfree.ai"
+    url: str = os.environ.get("CHATGPTFREE_URL", "").strip() or "https://chatgptfree.ai"
     working = True
     default_model = "gpt-4o-mini-2024-07-18"
     models: ClassVar[list[str]] = [default_model]
     model_aliases: ClassVar[dict[str, str]] = {"gpt-4o-mini": default_model}
 
-    def __init__(self, url: str | None = None, *, session: Any = None, **options: Unpack[CallOptions]) -> None:
+    def __init__(
+        self, url: Optional[str] = None, *, session: Any = None, **options: Unpack[CallOptions]
+    ) -> None:
         if url is not None:
             if not isinstance(url, str):
                 raise TypeError(f"url must be a str, not {type(url).__name__}")
             self.url = url.strip()
             _prepared(self.url)
-        self._session: Any = _Session() if session is None else session
-        if session is None:
-            self._session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
-        self._options: Options = {**options}
-        _request_options(self._options, self._session)
-        self._guest = os.urandom(16).hex()  # the site counts its quotas by it
+        if session is not None:
+            _check_session(session)
+        self._callers_session = session
+        self._process = _Process(session)
+        self._options = self._checked(options)
+        self._guest = _new_uuid()
         self._chats: tuple[_Chat, ...] = ()
-        self._lock = threading.Lock()  # held while the page is looked up
-        self._failure: tuple[float, Options, Exception] | None = None  # the last failed look-up: time, options, error
-        _clients.add(self)
 
-    _nonce = property(  # gpt4free's name, as is the next; a visitor has one nonce for all bots
-        lambda self: self._chats[0].nonce if self._chats else None,
-        lambda self, nonce: setattr(self, "_chats", tuple(chat._replace(nonce=nonce) for chat in self._chats)),
-    )
-    _post_id = property(lambda self: self._chats[0].post_id if self._chats else None)
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        takes_others = type(self._callers_session) not in (type(None), requests.Session)
+        return _checked_options(options, takes_others)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        if type(self._session) is not _Session:
-            raise TypeError("a ChatgptFree with a session of the caller's cannot be pickled: make it anew in the other process")
-        return partial(type(self), self.url, **self._options), ()
+    @property
+    def _nonce(self) -> Optional[str]:
+        """gpt4free's name for the nonce, None before the first call. All bots have the same."""
+        if not self._chats:
+            return None
+        return self._chats[0].nonce
+
+    @_nonce.setter
+    def _nonce(self, nonce: str) -> None:
+        self._chats = tuple(chat.with_nonce(nonce) for chat in self._chats)
+
+    @property
+    def _post_id(self) -> Optional[str]:
+        """gpt4free's name for the post id, None before the first call."""
+        if not self._chats:
+            return None
+        return self._chats[0].post_id
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_shown(self.url)!r})"
 
-    def close(self) -> None:
-        """Close the connections, unless the session is the caller's. The next call would open new ones."""
-        if type(self._session) is _Session:
-            self._session.close()
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._callers_session is not None:
+            raise TypeError(
+                f"a {type(self).__name__} with a session of the caller's cannot be pickled: "
+                "make it anew in the other process"
+            )
+        return functools.partial(type(self), self.url, **self._options), ()
+
+    def __enter__(self) -> ChatgptFree:
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    @_with_defaults
-    def stream(
-        self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
-        cookies: Cookies = None, *, image: Image = None, web_search: bool = False, **kwargs: Unpack[RequestOptions],
-    ) -> Generator[str, None, None]:  # fmt: skip
-        """Return a generator of the answer's text: each piece as the site sent it, when it sent it.
+    def close(self) -> None:
+        """Close the connections, unless the session is the caller's. The next call opens new ones.
 
-        messages: what `format_prompt` takes. They and `image` are checked at once; requests are made from the first `next()` on.
-        model (str or int): a bot of the page by name, in any case, or by number; default its first. Classic sites ignore it.
+        >>> bot = ChatgptFree()
+        >>> bot.close()
+        """
+        if self._callers_session is None:
+            self._process.session.close()
+
+    def stream(
+        self,
+        messages: Messages,
+        model: Model = None,
+        proxy: Optional[str] = None,
+        timeout: Timeout = None,
+        cookies: Cookies = None,
+        *,
+        image: Image = None,
+        web_search: Optional[bool] = None,
+        max_time: Optional[float] = None,
+        **kwargs: Unpack[RequestOptions],
+    ) -> Generator[str, None, Reply]:
+        """Return a generator of the answer's text, each piece as the site sent it, when it sent it.
+
+        What the generator returns at its end is the whole `Reply`. The arguments are checked at
+        once; requests are made from the first `next()` on. For each option None means: as the
+        client has it.
+
+        messages (str, or iterable of mappings): what `format_prompt` takes.
+        model (str or int): a bot of the page by name, in any case, or by number. Default: its
+            first. Classic sites choose the model themselves.
         proxy (str): the URL of a proxy for http and https. Default: what the environment says.
-        timeout (float, or a tuple: connect, read): seconds without a byte before the call fails, default 120; None: no limit.
-        cookies (dict or jar): sent to the host of `url` and to no other. Default: none.
-        image (path or bytes): a JPEG, PNG or WebP of up to 20 million bytes, for a bot that takes images. Default: none.
-        web_search (bool): let a bot that offers it search the web first. Default: False.
+        timeout (float, or a tuple of two, for connecting and reading): seconds without a byte
+            before the call fails. Default: 120; `math.inf` waits for ever.
+        cookies (dict or jar): go to the site of `url` and to no other. Default: none.
+        image (path or bytes): a JPEG, PNG or WebP of up to 20 million bytes, for a bot that takes
+            images. Default: none.
+        web_search (bool): let a bot that offers it search the web first. Default: as the page has
+            it.
+        max_time (float): seconds for the whole call. It is looked at as pieces arrive and between
+            requests. Default: no limit.
         kwargs: `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
-        Raises TypeError or ValueError for wrong arguments, ChatgptFreeError if the site fails, and `requests`' exceptions if the
-        network fails before any text.
+
+        If the site refuses the question, its page is looked up again, and if the chat has changed,
+        the question is sent once more.
+
+        Raises TypeError or ValueError for wrong arguments: at the call, but for a model or an offer
+        that the page doesn't have, which only the first `next()` can tell. Then raises
+        ChatgptFreeError if the site fails, and `requests`' exceptions if the network fails before
+        any text has come. After some text every failure is an IncompleteReplyError.
 
         >>> with demo_site(str.upper) as url:
         ...     print(*ChatgptFree(url).stream("Tell me a story."), sep="|")
         TELL |ME |A |STORY.
         """
-        named = {"model": model, "proxy": proxy, "timeout": timeout, "cookies": cookies, "image": image, "web_search": web_search}
-        return self._generate(_Question(self, {**named, **kwargs}, format_prompt(messages)))
+        named = {
+            "model": model,
+            "proxy": proxy,
+            "timeout": timeout,
+            "cookies": cookies,
+            "image": image,
+            "web_search": web_search,
+            "max_time": max_time,
+        }
+        options = self._resolved({**named, **kwargs})
+        prompt = format_prompt(messages)
+        conversation = _new_uuid()
+        return self._texts(options, lambda chat: (prompt, conversation))
 
-    @_with_defaults
     def complete(
-        self, messages: Messages, model: Model = None, proxy: str | None = None, timeout: Timeout = 120,
-        cookies: Cookies = None, *, image: Image = None, web_search: bool = False, **kwargs: Unpack[RequestOptions],
-    ) -> Reply:  # fmt: skip
-        """Wait for the whole answer and return it, as a `Reply`. Parameters and errors are those of `stream`.
-        messages (str or list), model (str or int, default the page's first bot), proxy (str, default the environment's),
-        timeout (float, seconds without a byte, default 120), cookies (dict or jar), image (path or bytes), web_search (bool),
-        and `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
+        self, messages: Messages, model: Model = None, **options: Unpack[CompleteOptions]
+    ) -> Reply:
+        """Wait for the whole answer, and return it as a `Reply`.
+
+        messages (str, or iterable of mappings): what `format_prompt` takes.
+        model (str or int): a bot of the page by name or number. Default: its first.
+        options: the other keywords of `stream`, with the same defaults: `proxy` (str), `timeout`
+            (float, seconds without a byte), `cookies` (dict or jar), `image` (path or bytes),
+            `web_search` (bool), `max_time` (float, seconds), and what `requests` takes.
+
+        Raises what `stream` does. An answer that broke off is an IncompleteReplyError, which has
+        the text that came.
 
         >>> with demo_site(str.upper) as url:
         ...     ChatgptFree(url).complete("Hello")
         'HELLO'
         """
-        return Reply("".join(self.stream(messages, model, proxy, timeout, cookies, image=image, web_search=web_search, **kwargs)))
+        reply: Reply = _read_to_end(self.stream(messages, model, **options))
+        return reply
 
-    @_with_defaults
-    def conversation(self, system: str | None = None, **options: Unpack[CallOptions]) -> Conversation:
-        """Return a new `Conversation`, in which the bot remembers what was said.
+    def conversation(
+        self,
+        system: Optional[str] = None,
+        messages: Optional[Iterable[Mapping[str, Any]]] = None,
+        **options: Unpack[CallOptions],
+    ) -> Conversation:
+        """Return a new `Conversation`, in which the bot knows what was said before.
 
-        system (str): instructions that go before the first message. Default: none.
-        options: defaults for its messages, over those of the client; any keyword of `stream`. Others raise TypeError.
+        system (str): instructions that go before all messages. Default: none.
+        messages (iterable of mappings): what was said in an earlier conversation, as its
+            `messages` had it, its instructions included. They are copied. Default: none.
+        options: defaults for its messages, over those of the client; any keyword of `stream`.
+
+        Raises TypeError or ValueError for wrong arguments.
 
         >>> with demo_site(lambda prompt: f"{prompt.count('User:')} questions") as url:
         ...     chat = ChatgptFree(url).conversation(system="Be terse.")
         ...     print(chat.complete("My name is Ann."), chat.complete("What is my name?"), sep=", ")
         1 questions, 2 questions
         """
-        return Conversation(self, system, {**options})
+        return Conversation(self, system, messages, options)
 
-    @_with_defaults
     def list_models(self, **options: Unpack[CallOptions]) -> list[str]:
-        """Return the names of the bots on the site's page in page order; on a classic page `models`.
-        options: `proxy` (str), `timeout` (float, in seconds, default 120), `cookies` (dict or jar) and the others of `stream`.
+        """Return the names of the bots on the site's page as it is now, in page order.
+
+        Bots of one name get their number: `ChatGPT (25873)`. On a classic page the result is
+        `models`.
+
+        options: any keyword of `stream`; `proxy` (str), `timeout` (float, seconds without a byte,
+            default 120), `cookies` (dict or jar) and what `requests` takes are of use here.
+
         Raises what `stream` does.
 
         >>> with demo_site() as url:
         ...     ChatgptFree(url).list_models()
         ['gpt-4o-mini-2024-07-18']
         """
-        chats = self._look_up(None, _request_options({**options}, self._session))
-        return [chat.name for chat in chats if chat.action == _CURRENT] or list(self.models)
+        layers = [dict(self._options), self._checked(options)]
+        for layer in layers:
+            # no message is sent, so the file of a client's picture need not be there
+            layer.pop("image", None)
+        chats = self._read_page(self._new_call(_resolved_options(layers)))
+        self._chats = chats
+        names = [chat.name for chat in chats]
+        # classic chats have no name
+        if not any(names):
+            return list(self.models)
+        return [_label(chat, names) for chat in chats]
 
-    def _generate(self, question: _Question) -> Generator[str, None, None]:
-        """Yield the answer. After some text every failure is an IncompleteReplyError with that text."""
-        __tracebackhide__ = True  # for IPython
-        said = ""
+    def _resolved(self, *layers: Mapping[str, Any]) -> _Options:
+        """The options of a call, over those of the client."""
+        return _resolved_options([self._options, *(self._checked(layer) for layer in layers)])
+
+    def _new_call(self, options: _Options) -> _Call:
+        if self._process.id != os.getpid():
+            # a fork
+            self._process = _Process(self._callers_session)
+        return _Call(self._process, self.url, options)
+
+    def _texts(self, options: _Options, wording: _Wording) -> Generator[str, None, Reply]:
+        """Yield the text of the answer as it comes, and return it whole.
+
+        After some text every failure is an IncompleteReplyError with that text.
+        """
+        __tracebackhide__ = True
+        call = self._new_call(options)
+        texts = _Reading(self._ask_twice(call, wording))
+        text_so_far = ""
         try:
-            for text in self._answer(question):
-                if not text.isascii():  # half a character, as JSON can write it, would break print()
-                    text = text.encode(errors="replace").decode()
-                said += text
+            for text in texts:
+                text_so_far += text
                 yield text
-                if len(said) > ANSWER_LIMIT:
-                    raise ChatgptFreeError(f"the site's answer goes on after {ANSWER_LIMIT:,} characters")
-        except (ChatgptFreeError, RequestException, ValueError, KeyboardInterrupt) as error:
-            if not said or isinstance(error, KeyboardInterrupt):
-                raise error.with_traceback(None) from None
-            broken = IncompleteReplyError(f"{'' if isinstance(error, IncompleteReplyError) else 'the answer broke off: '}{error}")
-            broken.partial = said
-            raise broken from None
+                if len(text_so_far) > ANSWER_LIMIT:
+                    raise ChatgptFreeError(f"it goes on after {ANSWER_LIMIT:,} characters")
+        except Exception as error:
+            _log.debug("failed after %s characters: %s", len(text_so_far), type(error).__name__)
+            if not text_so_far:
+                raise
+            if isinstance(error, IncompleteReplyError):
+                error.partial = text_so_far
+                raise
+            _, read = options.timeouts()
+            reason = _in_short(error, self.url, "lost the connection to", read)
+            broken = IncompleteReplyError(f"the answer broke off: {reason}")
+            broken.partial = text_so_far
+            raise broken from error
+        _log.debug("the answer is whole, with %s characters", len(text_so_far))
+        return Reply(text_so_far, texts.result.sources())
 
-    def _answer(self, question: _Question) -> Iterator[str]:
-        """Ask; if the site fails before any text, look the chat up again, and ask once more if it has changed."""
-        chat = self._pick(self._chats or self._look_up(None, question.options), question.model)
-        spoken = False
+    def _ask_twice(self, call: _Call, wording: _Wording) -> Generator[str, None, _Answer]:
+        """Ask, and once more if the chat has changed. Return the answer, of which all has come.
+
+        If the site fails before any text, its nonce may have expired, its plugin may have been
+        updated, or its bot replaced. Its words don't tell, as they can be in any language.
+        """
+        __tracebackhide__ = True
+        chats, chat = self._choose(call)
+        answer = _Answer()
         try:
-            for text in self._pieces(chat, question):
-                spoken = True
-                yield text
-        except ChatgptFreeError as error:
-            if spoken or isinstance(error, (RateLimitError, BlockedError)):
+            yield from self._ask(call, chat, wording, answer)
+            return answer
+        except (RateLimitError, BlockedError):
+            raise
+        except ChatgptFreeError:
+            # a form is an answer of its kind
+            if answer.has_text or answer.form_title is not None:
                 raise
-            try:
-                fresh = self._pick(self._look_up(chat, question.options), question.model)
-            except (ChatgptFreeError, RequestException):
-                raise error from None
-            if fresh == chat:
+            changed_chat = self._look_again(call, chats, chat)
+            if changed_chat is None:
                 raise
-            yield from self._pieces(fresh, question)
+        answer = _Answer()
+        yield from self._ask(call, changed_chat, wording, answer)
+        return answer
 
-    def _pieces(self, chat: _Chat, question: _Question) -> Iterator[str]:
-        """Ask a chat once, and yield the pieces of its answer."""
-        for option in question.wants.keys() - chat.offers.keys():
-            others = ", ".join(str(other) for other in self._chats if option in other.offers) or "no bot"
-            raise ValueError(f"{chat} takes no {option}; on its page, {others} does")
-        is_current = chat.action == _CURRENT
-        response = (self._ask_current if is_current else self._ask_classic)(chat, question)
+    def _ask(
+        self, call: _Call, chat: _Chat, wording: _Wording, answer: _Answer
+    ) -> Generator[str, None, None]:
+        """Ask a chat, feed `answer` with what comes, and yield its text.
+
+        The caller keeps `answer`: what has come of it counts when this raises, too.
+        """
+        __tracebackhide__ = True
+        message, conversation = wording(chat)
+        options = call.options
+        question = _Question(message, options.image, options.web_search, self._guest, conversation)
+        ticket = ""
+        ticket_request = chat.ticket_request(question)
+        if ticket_request is not None:
+            response = call.send(chat, ticket_request)
+            body_text = call.text(response)
+            ticket = _token(_text_at(_first_json_object(body_text), "data", "cache_key"))
+            if not ticket:
+                raise _refusal(response, body_text)
+        response = call.send(chat, chat.answer_request(question, ticket))
         with contextlib.closing(response):
-            body = _Body(response, question.options["timeout"])
-            texts = _texts(body)
-            first = next(texts)
-            question.known_to = self._guest + chat.bot_id if is_current else ""
-            yield first
-            yield from texts
-            body.give_back()
+            body = _Body(_pieces(response), call)
+            for name, data in _events(body):
+                text = answer.take(name, data)
+                if text:
+                    body.count = 0
+                    if not text.isascii():
+                        text = _without_half_characters(text)
+                    yield text
+                if answer.is_over:
+                    break
+            if answer.skipped:
+                _log.debug("events that are not known: %s", ", ".join(answer.skipped))
+            answer.end(body.failure)
+            body.give_back(response)
+        call.process.last_used = time.monotonic()
 
-    def _ask_classic(self, chat: _Chat, question: _Question) -> Response:
-        data = {
-            "_wpnonce": chat.nonce, "post_id": chat.post_id, "url": chat.ajax_url.partition("/wp-admin/")[0],
-            "action": chat.action, "bot_id": chat.bot_id, "wpaicg_chat_client_id": self._guest[:10],
-            "message": question.prompt.replace("<", "&lt;"),  # old releases delete whatever looks like a tag
-        }  # fmt: skip
-        return self._send(question.options, chat, "post", data=data)
+    def _choose(self, call: _Call) -> tuple[tuple[_Chat, ...], _Chat]:
+        """The page's chats, and the one to ask.
 
-    def _ask_current(self, chat: _Chat, question: _Question) -> Response:
-        from uuid import UUID  # not at import: that would take as long as the rest of this file
+        What the page did not offer is looked for on the page as it is now.
+        """
+        chats = self._chats
+        if not chats:
+            chats = self._look_up(call, chats)
+            return chats, self._pick(chats, call.options)
+        try:
+            return chats, self._pick(chats, call.options)
+        except ValueError:
+            chats = self._read_page(call)
+            self._chats = chats
+        return chats, self._pick(chats, call.options)
 
-        ticket = {"_ajax_nonce": chat.nonce, "bot_id": chat.bot_id}
-        fields = {option: {chat.offers[option]: value} for option, value in question.wants.items()}
-        message = question.message if question.known_to == self._guest + chat.bot_id else question.prompt
-        data = {"action": chat.action, "message": message, **ticket, **fields.get("image", {})}
-        response = self._send(question.options, chat, "post", data=data)
-        text = _Body(response, question.options["timeout"]).text()
-        cache_key = _token(_dig(next(_objects(text), {}), "data", "cache_key"))
-        if not cache_key:
-            raise _refusal(response, text)
-        session_id, conversation = (str(UUID(id, version=4)) for id in (self._guest, question.conversation))
-        params = {
-            "action": "aipkit_frontend_chat_stream", "cache_key": cache_key, "post_id": chat.post_id, "session_id": session_id,
-            "conversation_uuid": conversation, "_ts": int(time.time() * 1000), **ticket, **fields.get("web_search", {}),
-        }  # fmt: skip
-        return self._send(question.options, chat, "get", params=params)
+    def _pick(self, chats: tuple[_Chat, ...], options: _Options) -> _Chat:
+        """The chat that `options` name. Raises ValueError if there is none that offers it all."""
+        chat = self._named(chats, options.model)
+        wanted = {"image": bool(options.image), "web_search": bool(options.web_search)}
+        for option, is_wanted in wanted.items():
+            if is_wanted and option not in chat.offers:
+                others = [str(other) for other in chats if option in other.offers]
+                names = ", ".join(others) or "no bot"
+                raise ValueError(f"{chat} takes no {option}; on its page, {names} does")
+        return chat
 
-    def _pick(self, chats: tuple[_Chat, ...], model: Model) -> _Chat:
-        wanted, first = str(model or "").strip().casefold(), chats[0]
-        for chat in chats:
-            if wanted in (chat.name.casefold(), chat.bot_id):
-                return chat
-        if not wanted or first.action != _CURRENT or self.model_aliases.get(str(model), model) == self.default_model:
+    def _named(self, chats: tuple[_Chat, ...], model: Model) -> _Chat:
+        first = chats[0]
+        wanted = str(model or "").strip()
+        # classic chats have no name: their site chooses the model
+        if not wanted or not first.name:
             return first
-        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {', '.join(map(str, chats)):.1000}")
+        for chat in chats:
+            its_names = (chat.name.casefold(), chat.bot_id, str(chat).casefold())
+            if wanted.casefold() in its_names:
+                return chat
+        # gpt4free's callers pass `default_model`, which current pages don't know
+        if self.model_aliases.get(wanted, wanted) == self.default_model:
+            return first
+        names = ", ".join(str(chat) for chat in chats)
+        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {names:.1000}")
 
-    def _look_up(self, stale: _Chat | None, options: Options) -> tuple[_Chat, ...]:
-        """Return the page's chats, looked up anew if `stale` is among them. One thread looks; the others share its failure."""
-        began, timeout = time.monotonic(), options["timeout"]
-        seconds = (None if None in timeout else sum(timeout)) if isinstance(timeout, tuple) else timeout
-        if not self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
-            raise _network_error(TimeoutError(), "", self.url, timeout)
+    def _look_again(self, call: _Call, chats: tuple[_Chat, ...], chat: _Chat) -> Optional[_Chat]:
+        """The chat as it is now. None if it can't be had, or would be asked in the same way.
+
+        chats: the chats that `chat` is one of.
+
+        Raises ValueError if the page has no such bot any more.
+        """
+        _log.debug("the chat is looked up again")
         try:
-            if self._chats and not any(chat is stale for chat in self._chats):
-                return self._chats
-            if self._failure and self._failure[0] > began and self._failure[1] == options:
-                raise self._failure[2]
+            new_chats = self._look_up(call, chats, chat)
+        except (ChatgptFreeError, requests.RequestException) as error:
+            _log.debug("it was not found: %s", type(error).__name__)
+            return None
+        new_chat = self._pick(new_chats, call.options)
+        if new_chat.is_asked_like(chat):
+            return None
+        return new_chat
+
+    def _look_up(
+        self, call: _Call, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
+    ) -> tuple[_Chat, ...]:
+        """Return the page's chats, looked up after `known`.
+
+        Of several threads one looks them up. The others wait for its result, no longer than their
+        own time-out allows. They share its failure, too, if they ask with the same options.
+
+        refused: the one of `known` that refused a question, if one did.
+        """
+        # not at the top: it would delay the command line's first word
+        from concurrent.futures import Future
+
+        ours = _LookUp(call.options.request, Future())
+        try:
+            return self._look_up_or_wait(call, known, refused, ours)
+        except BaseException as error:
+            # an interrupt, at whatever moment, must not leave the others waiting
+            with call.process.lock:
+                if call.process.look_up is ours:
+                    call.process.look_up = None
+            if not ours.result.done():
+                ours.result.set_exception(error)
+            raise
+
+    def _look_up_or_wait(
+        self, call: _Call, known: tuple[_Chat, ...], refused: Optional[_Chat], ours: _LookUp
+    ) -> tuple[_Chat, ...]:
+        from concurrent.futures import TimeoutError as FutureTimeoutError
+
+        process = call.process
+        while True:
+            with process.lock:
+                # another thread has looked since
+                if self._chats is not known:
+                    return self._chats
+                if process.look_up is None:
+                    process.look_up = ours
+                look_up = process.look_up
+            if look_up is ours:
+                chats = self._new_chats(call, refused)
+                with process.lock:
+                    self._chats = chats
+                    process.look_up = None
+                ours.result.set_result(chats)
+                return chats
             try:
-                renewed = self._with_fresh_nonce(stale, options) if stale and stale.action == _CURRENT else ()
-                self._chats = renewed or self._fetch(options)
-                return self._chats
-            except Exception as error:
-                self._failure = time.monotonic(), options, error
-                raise
-        finally:
-            self._lock.release()
+                error = look_up.result.exception(call.longest_wait())
+            except FutureTimeoutError as late:
+                host = urlsplit(call.home).netloc
+                waited = "waited for another thread's look at the page"
+                raise requests.Timeout(f"{waited} of {host}, which takes too long") from late
+            if isinstance(error, Exception) and look_up.options == ours.options:
+                raise error
+            # It has succeeded, was interrupted, or was asked in another way: see above.
 
-    def _with_fresh_nonce(self, stale: _Chat, options: Options) -> tuple[_Chat, ...]:
-        """The chats with a new nonce, got in the way of the page's own script; () if there is none, as before 2.3.41."""
-        data = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": stale.bot_id}
-        with contextlib.suppress(ChatgptFreeError):
-            text = _Body(self._send(options, stale, "post", data=data), options["timeout"]).text()
-            nonce = _token(_dig(next(_objects(text), {}), "data", "nonce"))
-            if nonce not in ("", stale.nonce):
-                return tuple(chat._replace(nonce=nonce) for chat in self._chats)
-        return ()
+    def _new_chats(self, call: _Call, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
+        """The chats as they are now. A refused one may need a new nonce only."""
+        if refused is None:
+            return self._read_page(call)
+        nonce = self._fresh_nonce(call, refused)
+        if nonce not in ("", refused.nonce):
+            return tuple(chat.with_nonce(nonce) for chat in self._chats)
+        return self._read_page(call, is_fresh=True)
 
-    def _fetch(self, options: Options) -> tuple[_Chat, ...]:
-        """Request the page and find its chats. Redirects are followed here, so that credentials never reach another host."""
-        url = _prepared(self.url)
-        headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
-        for _ in range(10):
-            response = self._request("get", url, headers, options)
-            if not (location := _location(response)):
-                page = _Body(response, options["timeout"], 8192).text()
-                if response.status_code >= 400:
-                    raise _refusal(response, page)
-                return _find_chats(page, url)
-            response.close()
-            try:
-                url = _prepared(urljoin(url, location))
-            except ValueError:
-                raise ChatgptFreeError(f"{url} redirects to {_shown(location)!r}, which is no address") from None
-        raise requests.TooManyRedirects(f"{_shown(self.url)} leads to 10 redirects or more")
+    def _fresh_nonce(self, call: _Call, chat: _Chat) -> str:
+        """A fresh nonce, got in the way of the page's own script; "" if there is none."""
+        request = chat.nonce_request()
+        if request is None:
+            return ""
+        try:
+            text = call.text(call.send(chat, request))
+        except ChatgptFreeError:
+            # releases before 2.3.41 don't know the request
+            return ""
+        return _token(_text_at(_first_json_object(text), "data", "nonce"))
 
-    def _send(self, options: Options, chat: _Chat, method: str, **request: Any) -> Response:
-        """Send a request to a chat and return the response. Raise an exception if its status is not 200."""
-        headers = {"Accept": "text/event-stream, application/json, */*;q=0.8", "Referer": chat.page_url}
-        headers["Accept-Encoding"] = "identity"  # compression would hold text back
-        if chat.action != _CURRENT:  # the current protocol needs no Origin, and can refuse one
-            headers["Origin"] = urljoin(chat.page_url, "/")[:-1]
-        response = self._request(method, chat.ajax_url, headers, {**options, **request})
-        if response.status_code != 200:
-            raise _refusal(response, _Body(response, options["timeout"]).text())
-        return response
-
-    def _request(self, method: str, url: str, headers: dict[str, str], options: Options) -> Response:
-        """Send a request, and follow no redirect. The caller's headers, cookies and credentials go to no other host."""
-        merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict(headers)
-        private = {name: options.get(name) for name in ("auth", "cert", "cookies", "headers")}
-        options = {name: value for name, value in options.items() if name not in private}
-        if not _redirect_rules.should_strip_auth(_prepared(self.url), url):  # both as `requests` connects to them
-            merged.update(private.pop("headers") or {})
-            user = get_auth_from_url(self.url)
-            options.update(private, auth=private["auth"] or (user if any(user) else None))
+    def _read_page(self, call: _Call, is_fresh: bool = False) -> tuple[_Chat, ...]:
+        chats = call.read_page(is_fresh)
+        names = ", ".join(chat.name for chat in chats)
+        if names:
+            _log.debug("current protocol: %s", names)
         else:
-            merged.update(Authorization=None, Cookie=None)  # None drops the session's own header
-            if isinstance(self._session, requests.Session) and type(self._session) is not _Session:  # its auth and cookies
-                options["auth"] = lambda request: (request.headers.pop("Cookie", None), request)[1]
-            elif getattr(self._session, "auth", None):
-                options["auth"] = ("", "")
+            _log.debug("classic protocol")
+        return chats
+
+
+def _label(chat: _Chat, names: list[str]) -> str:
+    """The name of a bot, with its number if others of `names` are the same."""
+    if names.count(chat.name) > 1:
+        return str(chat)
+    return chat.name
+
+
+def _check_session(session: Any) -> None:
+    """Raise TypeError for a session that can't be asked as `requests`' own can."""
+    # not at the top: importing it takes long
+    from inspect import Parameter, signature
+
+    for method in ("get", "post"):
+        send = getattr(session, method, None)
+        if isinstance(session, type):
+            raise TypeError(f"session must be an object, not the class {session.__name__}")
+        if not callable(send):
+            kind = type(session).__name__
+            raise TypeError(f"session must behave like a requests.Session, unlike {kind}")
         try:
-            if type(self._session) is _Session and url.startswith("http://127.0.0.1:"):  # the demo site needs no proxy
-                options.setdefault("proxies", {"http://127.0.0.1": ""})
-            send = getattr(self._session, method)
-            response: Response = send(url, headers=dict(merged), stream=True, allow_redirects=False, **options)
-            source = _source(response)
-            while source and 100 <= response.status_code < 200:  # http.client passes over 100, but not over 103 Early Hints
-                source.headers = None  # type: ignore[assignment]
-                source.begin()
-                response.status_code, response.reason = source.status, source.reason
-                response.headers = CaseInsensitiveDict(source.headers.items())
-            response.headers = CaseInsensitiveDict(response.headers)  # other libraries' can be plain dicts
-            return response
-        except _NETWORK_ERRORS as error:
-            if isinstance(error, ValueError) or type(error) is OSError:  # wrong arguments
-                raise
-            raise _network_error(error, "no answer from", url, options["timeout"]) from None
+            parameters = signature(send).parameters
+        except ValueError:
+            # it can't be told
+            continue
+        takes_all = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+        for name in ("stream", "allow_redirects"):
+            if name not in parameters and not takes_all:
+                kind = type(session).__name__
+                missing = f"{kind}.{method} takes no {name!r}"
+                raise TypeError(f"session must behave like a requests.Session: {missing}")
+
+
+def _without_half_characters(text: str) -> str:
+    """Text that can be printed: JSON can hold half of a pair of surrogates."""
+    return text.encode(errors="replace").decode()
+
+
+class _Reading:
+    """Iterates over a generator, and keeps what it returns at its end as `result`."""
+
+    result: Any = None
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = texts
+
+    def __iter__(self) -> Generator[str, None, None]:
+        __tracebackhide__ = True
+        texts: Any = self.texts
+        self.result = yield from texts
+
+
+def _read_to_end(texts: Iterable[str]) -> Any:
+    """Read an answer to its end, and return what its generator returns: the `Reply`."""
+    __tracebackhide__ = True
+    reading = _Reading(texts)
+    for _ in reading:
+        pass
+    return reading.result
+
+
+class _Memory(NamedTuple):
+    """What a site of the current protocol remembers of a conversation."""
+
+    # a pickled conversation has another guest
+    guest: str
+    bot_id: str
+    conversation: str
+    messages: list[dict[str, Any]]
+
+    def fits(self, guest: str, chat: _Chat, messages: list[dict[str, Any]]) -> bool:
+        """Does the chat remember just these messages?"""
+        is_its = chat.remembers and self.bot_id == chat.bot_id and self.guest == guest
+        return is_its and self.messages == messages
+
 
 class Conversation:
-    """A conversation with a bot, made by `conversation()`; one thread at a time can use it.
+    """A conversation with a bot, made by `conversation()`. One thread at a time can use it.
 
-    `messages` is the list of what was said: mappings with "role" and "content". It can be saved as JSON; to continue, assign it
-    to a new conversation's `messages`. A message that failed before any text is left out; of a broken answer, the text so far
-    is kept. A site of the current protocol remembers what was said; to a classic one all of it is sent with each message.
+    `messages` is the list of what was said: mappings with "role" and "content". It can be edited,
+    saved as JSON, and given to a new conversation. With the first piece of an answer it becomes a
+    new list, with the question and the answer so far. A message that failed before any text is
+    left out; what had come of a broken answer counts as the answer.
+
+    A site of the current protocol remembers what was said, for as long as `messages` is what it
+    was after the last answer that came whole. Otherwise, and to a classic site, all of it is sent.
+
+    >>> with demo_site(lambda prompt: "Hello.") as url:
+    ...     chat = ChatgptFree(url).conversation()
+    ...     reply = chat.complete("My name is Ann.")
+    ...     print(chat.messages[0])
+    {'role': 'user', 'content': 'My name is Ann.'}
     """
 
-    def __init__(self, bot: ChatgptFree, system: str | None, options: Options) -> None:
-        _request_options(options, bot._session)
-        self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
-        format_prompt(self.messages or "-")  # raises for a wrong `system`
-        self._bot, self._options, self._id, self._known_to = bot, options, os.urandom(16).hex(), ""
+    messages: list[dict[str, Any]]
 
-    @_with_defaults
-    def stream(self, message: str, **options: Unpack[CallOptions]) -> Generator[str, None, None]:
-        """Return a generator of the answer to `message` (str). Options and errors are those of `ChatgptFree.stream`."""
-        asked = {"role": "user", "content": format_prompt([{"role": "user", "content": message}])}
-        prompt = format_prompt([*self.messages, asked])
-        question = _Question(self._bot, {**options}, prompt, asked["content"], self._id)
-        question.known_to = self._known_to
-        return self._heard(question, self._bot._generate(question))
+    def __init__(
+        self,
+        bot: ChatgptFree,
+        system: Optional[str],
+        messages: Optional[Iterable[Mapping[str, Any]]],
+        options: Mapping[str, Any],
+    ) -> None:
+        if isinstance(messages, (str, Mapping)):
+            raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
+        said: list[Any] = list(messages or [])
+        if said:
+            # raises an error for a wrong one; a prompt may not be empty, but a conversation may
+            format_prompt([*said, {"role": "user", "content": "-"}])
+        if system is not None and not isinstance(system, str):
+            raise TypeError(f"system must be a str, not {type(system).__name__}")
+        if system:
+            said.insert(0, {"role": "system", "content": system})
+        self.messages = copy.deepcopy(said)
+        self._bot = bot
+        self._options = bot._checked(options)
+        self._memory: Optional[_Memory] = None
 
-    @_with_defaults
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self._bot!r}, {len(self.messages)} messages>"
+
+    def stream(self, message: str, **options: Unpack[CallOptions]) -> Generator[str, None, Reply]:
+        """Return a generator of the text of the answer to `message`, which returns the `Reply`.
+
+        message (str): what to say.
+        options: any keyword of `ChatgptFree.stream`.
+
+        Raises what `ChatgptFree.stream` does.
+
+        >>> with demo_site(str.upper) as url:
+        ...     print(*ChatgptFree(url).conversation().stream("Hello you"), sep="|")
+        HELLO |YOU
+        """
+        content = format_prompt([{"role": "user", "content": message}])
+        question = {"role": "user", "content": content}
+        prompt = format_prompt([*self.messages, question])
+        history = copy.deepcopy(list(self.messages))
+        resolved = self._bot._resolved(self._options, options)
+        return self._turn(history, question, prompt, resolved)
+
     def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
-        """Wait for the answer to `message` (str), a `Reply`. Options and errors are those of `ChatgptFree.stream`."""
-        return Reply("".join(self.stream(message, **options)))
+        """Wait for the whole answer to `message`, and return it as a `Reply`.
 
-    def _heard(self, question: _Question, texts: Generator[str, None, None]) -> Generator[str, None, None]:
+        message (str): what to say.
+        options: any keyword of `ChatgptFree.stream`.
+
+        Raises what `ChatgptFree.complete` does.
+
+        >>> with demo_site(str.upper) as url:
+        ...     ChatgptFree(url).conversation().complete("Hello you")
+        'HELLO YOU'
+        """
+        reply: Reply = _read_to_end(self.stream(message, **options))
+        return reply
+
+    def _turn(
+        self,
+        history: list[dict[str, Any]],
+        question: dict[str, Any],
+        prompt: str,
+        options: _Options,
+    ) -> Generator[str, None, Reply]:
+        """Ask, yield the answer's text, and keep what is said."""
         __tracebackhide__ = True
-        reply = {"role": "assistant", "content": ""}
-        for text in texts:
-            if not reply["content"]:
-                self._known_to = question.known_to
-                self.messages += [{"role": "user", "content": question.message}, reply]
-            heard = reply.pop("content")  # the only reference, so that "+=" need not copy all of it
-            heard += text
-            reply["content"] = heard
-            yield text
+        # If this turn breaks off, nobody knows what the site remembers.
+        memory = self._memory
+        self._memory = None
+        guest = self._bot._guest
+        new_conversation = _new_uuid()
+        # the chat that was asked, and in which conversation
+        asked_chat: Optional[_Chat] = None
+        asked_conversation = ""
+
+        def wording(chat: _Chat) -> tuple[str, str]:
+            nonlocal asked_chat, asked_conversation
+            asked_chat = chat
+            asked_conversation = new_conversation
+            if memory is not None and memory.fits(guest, chat, history):
+                asked_conversation = memory.conversation
+                return question["content"], asked_conversation
+            return prompt, asked_conversation
+
+        texts = _Reading(self._bot._texts(options, wording))
+        answer = {"role": "assistant", "content": ""}
+        # a copy, which can be edited while the answer comes
+        messages = [*copy.deepcopy(history), dict(question), answer]
+        text_so_far = ""
+        try:
+            for text in texts:
+                # Python copies a str that it adds to, unless nothing else refers to it.
+                answer["content"] = ""
+                text_so_far += text
+                answer["content"] = text_so_far
+                is_first = text_so_far == text
+                if is_first:
+                    self.messages = messages
+                yield text
+        finally:
+            # an interrupt can come between the lines above
+            answer["content"] = text_so_far
+        if asked_chat is not None and asked_chat.remembers:
+            remembered = [*history, question, {"role": "assistant", "content": text_so_far}]
+            self._memory = _Memory(guest, asked_chat.bot_id, asked_conversation, remembered)
+        reply: Reply = texts.result
+        return reply
+
 
 _shared = ChatgptFree()
-stream, complete, conversation = _shared.stream, _shared.complete, _shared.conversation
+stream = _shared.stream
+complete = _shared.complete
+conversation = _shared.conversation
+list_models = _shared.list_models
 
-# --------------------------------------------------------------------------------------------------- showing
 
-_BREAK = "\u200b"  # a zero-width space: what it breaks up looks as before
-_FENCED = (  # in a list or a quotation too, to the closing fence or the end
-    r"(?ms)^([ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*)(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([\w+#.-]*)[^\n]*"
-    r"((?:\n.*?)??)(?:\n[ \t>]*\2[`~]*[ \t]*$|\Z)"
+# ------------------------------------------------------------------------------------- notebooks
+#
+# A notebook runs the HTML and the scripts that a cell puts out, and the text comes from a site that
+# nobody has to trust. So the Markdown of an answer is parsed here, with HTML switched off, and only
+# the parser's own HTML is handed to the notebook.
+#
+# The time of the parser, and of many of pygments' lexers, grows with the square of the length of
+# some texts. So both have limits, beyond which a text is shown as it is.
+HTML_LIMIT = 64_000  # characters of an answer
+HTML_TIME = 0.5  # seconds of CPU for an answer
+CODE_LIMIT = 10_000  # characters of a block of code
+CODE_LINE_LIMIT = 400  # characters of its longest line: a lexer may read it whole
+CODE_TIME = 0.2  # seconds of CPU for a block of code
+UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
+
+# The languages whose lexers were tried with hostile code; some of the others take minutes.
+_CODE_LANGUAGES = (
+    "bash c c# c++ console cpp csharp css dart diff docker dockerfile go golang haskell html "
+    "ini ipython java javascript js json jsx julia kotlin latex lua make makefile perl php "
+    "powershell ps1 py pycon python r rb rs ruby rust scala sh shell shell-session sql swift "
+    "tex toml ts tsx typescript xml yaml yml zsh"
 )
-_MATH = r"(?s)(`{1,4})[^`]+\1(?!`)|(?<!\\)\\(?:\((.{1,2000}?)\\\)|\[(.{1,2000}?)\\\])"  # or inline code
-_LAB_MATH = r"[$@]|\\(?:begin|end)\{|\\\\[][()]"  # what JupyterLab takes for formulas, of the last two in code too
 
-def _safe_markdown(text: str) -> str:
-    """`text` as Markdown that brings no HTML into a notebook, which would run it; formulas as a notebook knows them.
-    A "<" that could begin a tag gets an invisible character behind it, except in fenced code, whose fences are written anew so
-    that nobody sees them end elsewhere. Inline code is no protection: JupyterLab takes ``[x](`) <img …> ` `` for a tag.
+# What steers a terminal, or changes the direction of the text around it.
+# Halves of characters, which can't be encoded, go as well.
+_CONTROLS = r"[^\n\t -~\xa0-\U0010ffff]|[\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+
+# Formulas: \(a\) and $a$ in a line, \[a\] and $$a$$ on their own. The "$" that opens stands before
+# no blank, and the one that closes stands behind none and before no digit, as in pandoc: so prices
+# are no formulas. No formula holds a backtick, which may begin code, nor another opening.
+_TEX = r"((?:[^`$\\]|\\[^`()\[\]])+)"
+_INLINE_FORMULA = rf"\\\({_TEX}\\\)|\$(?=\S){_TEX}(?<=\S)\$(?!\d)"
+_DISPLAY_FORMULA = rf"\\\[{_TEX}\\\]|\$\${_TEX}\$\$"
+
+# MathJax typesets formulas in a notebook. It knows commands that make links, set styles (which load
+# pictures), or change the meaning of other commands on the page. JupyterLab's own MathJax refuses
+# the dangerous ones, other front ends may not. A formula with any is shown as text.
+_UNSAFE_TEX = (
+    r"\\(?:href|url|html|class|css|style|data|mmlToken|bbox|f?colorbox|unicode|require|include"
+    r"|[egx]?def|let|global|(?:re|provide)?new|provide|Declare|Newextarrow|setOptions|tooltip)"
+)
+
+
+class Reply(str):
+    """An answer: a str that a notebook shows as formatted text.
+
+    text (str): the answer, in Markdown as most models write it. Default: "".
+    sources (iterable of dict): what a web search found, a dict of "title" and "url" each.
+        Default: nothing. The attribute `sources` is a list of them.
+
+    >>> Reply("Paris.", [{"title": "Paris", "url": "https://example.org/"}]).sources[0]["title"]
+    'Paris'
     """
-    text = re.sub("\r\n?|[\u2028\u2029]", "\n", text)
-    safe, end = "", 0
-    for block in re.finditer(_FENCED, text):
-        prefix, mark, language, code = block.groups()
-        code = re.sub(rf"^[ \t>]{{0,{len(prefix)}}}", "", code, flags=re.MULTILINE)
-        fence = mark[0] * max(len(mark), 1 + max(map(len, re.findall(mark[0] + "+", code)), default=0))
-        prose = _safe_prose(text[end : block.start()] + prefix.rstrip()).rstrip("\n")
-        safe += prose + "\n\n" if safe or prose else ""
-        risky = re.search(_LAB_MATH, re.sub("[$@]", "", code))
-        safe += f"{fence}{language}{code.replace('<', '<' + _BREAK) if risky else code}\n{fence}"
-        end = block.end()
-    return safe + _safe_prose(text[end:])
 
-def _safe_prose(markdown: str) -> str:
-    def formula(found: re.Match[str]) -> str:
-        return found[0] if found[1] else f"${found[2].strip()}$" if found[2] else f"$${found[3]}$$"
+    sources: list[dict[str, str]]
 
-    markdown = re.sub(r"(?:`{3,}|~{3,})[^\n]*", lambda fence: re.sub(r'["$@\\]', "", fence[0]), re.sub(_MATH, formula, markdown))
-    breaks = r"\](?=:|\(\s*<?(?!https?://|mailto:|#))"  # a link can hold javascript:
-    if re.search(_LAB_MATH, markdown):  # JupyterLab puts formulas back into the HTML, and a quote in one would end an address
-        breaks = r"\](?=[:(])|:(?=//)|www(?=\.)"
-    return re.sub(rf"{breaks}|<(?=[A-Za-z/!?])", rf"\g<0>{_BREAK}", markdown)
+    def __new__(cls, text: str = "", sources: Iterable[dict[str, str]] = ()) -> Reply:
+        reply = super().__new__(cls, text)
+        reply.sources = list(sources)
+        return reply
 
-class _Shown(Reply):
-    """A reply that `show` has shown. As the last value of the same cell, it is not shown once more."""
-    cell: int
+    def _repr_html_(self) -> Optional[str]:
+        """Return the answer as HTML for a notebook; None where it has to be shown as plain text."""
+        if len(self) > HTML_LIMIT:
+            return None
+        try:
+            return _reply_html(self, self.sources)
+        except Exception:
+            # There is no Markdown parser, or the answer takes it too long or is nested too deeply.
+            return None
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the text itself, without quotes, at IPython's prompt."""
+        printer.text(_without_controls(self))
+
+
+class _ShownReply(Reply):
+    """A reply that `show` has shown: as the last value of a cell it is not shown once more."""
+
+    # the number of IPython's cell, None at Python's own prompt
+    cell: Optional[int]
+    shown_at: float
 
     def _ipython_display_(self) -> None:
         ipython: Any = sys.modules["IPython"]
         if ipython.get_ipython().execution_count != self.cell:
-            ipython.display.display(Reply(self))
+            ipython.display.display(Reply(self, self.sources))
+
+    def __repr__(self) -> str:
+        # Python's prompt asks at once, and nobody types so fast.
+        is_echo = self.cell is None and time.monotonic() - self.shown_at < 0.05
+        if is_echo:
+            return ""
+        return super().__repr__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is an ordinary Reply: the number of the cell means nothing in another session.
+        return Reply, (str(self), self.sources)
+
+
+def _reply_html(text: str, sources: Iterable[dict[str, str]]) -> str:
+    """Return Markdown as HTML that is safe in a notebook, with a list of the sources below it."""
+    parser = _markdown_parser()
+    # a site can send it, but it can't be sent on to the notebook
+    text = _without_half_characters(text)
+    body = parser.render(text) + _sources_reply_html(parser, sources)
+    # MathJax typesets nothing in an element of these classes but the formulas, which have classes
+    # that say the contrary. tex2jax_ is for MathJax 2 (older notebooks), mathjax_ for MathJax 3.
+    return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
+
+
+def _sources_reply_html(parser: Any, sources: Iterable[dict[str, str]]) -> str:
+    import html
+
+    items = []
+    for source in sources:
+        url = parser.normalizeLink(source["url"])
+        if _is_safe_url(url):
+            title = html.escape(source["title"] or url)
+            link = f'<a href="{html.escape(url)}" rel="noopener noreferrer">{title}</a>'
+            items.append(f"<li>{link}</li>")
+    if not items:
+        return ""
+    return f"<ol>{''.join(items)}</ol>"
+
+
+def _markdown_parser() -> Any:
+    """Return a parser for one answer, which raises TimeoutError after HTML_TIME.
+
+    Raises ImportError where markdown-it-py isn't installed.
+    """
+    from importlib import import_module
+
+    # import_module, so that mypy needs to know nothing of a package that may be missing.
+    markdown_it = import_module("markdown_it")
+    deadline = time.thread_time() + HTML_TIME
+    # The usual limit of 20 levels would drop what stands deeper than ten lists in one another.
+    options = {"html": False, "maxNesting": 100, "highlight": _highlight_until(deadline)}
+    parser = markdown_it.MarkdownIt("commonmark", options)
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_safe_url
+    # The parser tries its rules in order at each place. Those for formulas come before "escape",
+    # which takes the backslash from "\(", and before "table", the first of those for whole lines:
+    # a line of a formula may begin with "-" or "=", as a list or a heading does.
+    check_time = _deadline_rule(deadline)
+    may_interrupt = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    parser.inline.ruler.before("escape", "deadline", check_time)
+    parser.inline.ruler.before("escape", "formula", _inline_formula)
+    parser.block.ruler.before("table", "deadline", check_time, may_interrupt)
+    parser.block.ruler.before("table", "formula", _block_formula, may_interrupt)
+    parser.add_render_rule("formula", _render_formula)
+    parser.add_render_rule("image", _render_image)
+    parser.add_render_rule("link_open", _render_with("rel", "noopener noreferrer"))
+    # JupyterLab's style sheet would put the text of cells at the right.
+    parser.add_render_rule("th_open", _render_with("style", "text-align:start"))
+    parser.add_render_rule("td_open", _render_with("style", "text-align:start"))
+    return parser
+
+
+def _is_safe_url(url: str) -> bool:
+    # From the first character on: a browser skips blanks and control characters that precede
+    # "javascript:", so what has any is refused.
+    return re.match(r"(?i)https?://|mailto:", url) is not None
+
+
+def _deadline_rule(deadline: float) -> Callable[..., bool]:
+    """Return a rule that matches nothing, but raises TimeoutError when the time is up."""
+
+    def rule(*arguments: Any) -> bool:
+        if time.thread_time() > deadline:
+            raise TimeoutError
+        return False
+
+    return rule
+
+
+def _inline_formula(state: Any, silent: bool) -> bool:
+    """The parser's rule for a formula within text. Where silent, it is only to be skipped."""
+    found = re.compile(_DISPLAY_FORMULA).match(state.src, state.pos, state.posMax)
+    if found is None:
+        found = re.compile(_INLINE_FORMULA).match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("formula", "span", 0)
+        token.content = found[0]
+    state.pos = found.end()
+    return True
+
+
+def _block_formula(state: Any, start_line: int, end_line: int, silent: bool) -> bool:
+    """The parser's rule for a formula with lines of its own."""
+    start = state.bMarks[start_line] + state.tShift[start_line]
+    found = re.compile(_DISPLAY_FORMULA).match(state.src, start)
+    if found is None or state.is_code_block(start_line):
+        return False
+    next_line = start_line + found[0].count("\n") + 1
+    if next_line > end_line:
+        return False
+    # The same lines without what marks them as part of a list or a quotation.
+    content = state.getLines(start_line, next_line, state.blkIndent, False).strip()
+    if re.search(r"\n[ \t]*\n", content) or not re.fullmatch(_DISPLAY_FORMULA, content):
+        return False
+    if not silent:
+        token = state.push("formula", "div", 0)
+        token.content = content
+        token.map = [start_line, next_line]
+        state.line = next_line
+    return True
+
+
+def _render_formula(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    import html
+
+    tag, formula = tokens[index].tag, tokens[index].content
+    if re.search(_UNSAFE_TEX, formula):
+        return f"<{tag}>{html.escape(formula)}</{tag}>"
+    if formula.startswith("$$"):
+        formula = rf"\[{formula[2:-2]}\]"
+    elif formula.startswith("$"):
+        formula = rf"\({formula[1:-1]}\)"
+    return f'<{tag} class="tex2jax_process mathjax_process">{html.escape(formula)}</{tag}>'
+
+
+def _render_image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    """Return a link in place of a picture: loading it would tell its site what was asked."""
+    import html
+
+    token = tokens[index]
+    text = html.escape(renderer.renderInlineAsText(token.children or [], options, env) or "image")
+    url = html.escape(token.attrs["src"])
+    return f'<a href="{url}" rel="noopener noreferrer">{text}</a>'
+
+
+def _render_with(name: str, value: str) -> Callable[..., str]:
+    """Return the parser's usual rendering of a tag, with an attribute where it hasn't got it."""
+
+    def render(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        if name not in tokens[index].attrs:
+            tokens[index].attrSet(name, value)
+        html: str = renderer.renderToken(tokens, index, options, env)
+        return html
+
+    return render
+
+
+def _highlight_until(deadline: float) -> Callable[[str, str, str], str]:
+    """Return what highlights code for the parser: a function that returns HTML, or "" for plain.
+
+    deadline: in the seconds of `time.thread_time`.
+    """
+
+    def highlight(code: str, language: str, attributes: str) -> str:
+        is_known = language.lower() in _CODE_LANGUAGES.split()
+        is_short = len(code) <= CODE_LIMIT and max(map(len, code.split("\n"))) <= CODE_LINE_LIMIT
+        if not is_known or not is_short or time.thread_time() > deadline:
+            return ""
+        try:
+            return _highlighted(code, language)
+        except Exception:
+            # A package isn't there, or the lexer failed or took too long.
+            return ""
+
+    return highlight
+
+
+# Cached, since `show` renders a growing answer again and again.
+@functools.lru_cache(maxsize=100)
+def _highlighted(code: str, language: str) -> str:
+    """Return code as HTML in the colours of the notebook's theme."""
+    from importlib import import_module
+
+    pygments = import_module("pygments")
+    style = import_module("jupyterlab_pygments").JupyterStyle
+    lexer = import_module("pygments.lexers").get_lexer_by_name(language, stripnl=False)
+    formatter = import_module("pygments.formatters").HtmlFormatter(
+        style=style, nowrap=True, noclasses=True
+    )
+    highlighted: str = pygments.format(_tokens(lexer, code), formatter)
+    return highlighted
+
+
+def _tokens(lexer: Any, code: str) -> Iterator[Any]:
+    deadline = time.thread_time() + CODE_TIME
+    for token in lexer.get_tokens(code):
+        if time.thread_time() > deadline:
+            raise TimeoutError
+        yield token
+
 
 def show(texts: Iterable[str]) -> Reply:
-    """Show an answer while it comes, and return it as a `Reply`: in a notebook Markdown that grows, elsewhere printed text.
+    """Show an answer while it comes, and return it.
 
-    texts (iterable of str): what `stream` returns. What had come stays when it raises, or when the kernel is interrupted.
+    In a notebook it is formatted text that grows; elsewhere it is printed.
+
+    texts (iterable of str): what `stream` returns.
+
+    Raises what `stream` raises; what had come until then stays on the screen. Raises TypeError for
+    a whole text, as `complete` returns it.
+
     >>> with demo_site(str.upper) as url:
     ...     reply = show(ChatgptFree(url).stream("Hello"))
     HELLO
     """
-    __tracebackhide__ = True  # for IPython
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython and ipython.get_ipython()
-    if not hasattr(shell, "kernel"):  # of a notebook
-        return _print(texts)
-    handle = ipython.display.display(Reply("…"), display_id=True)
-    heard, drawn = "", time.monotonic()
+    __tracebackhide__ = True
+    shell: Any = None
+    if "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
+    # In a terminal, IPython has no kernel.
+    if hasattr(shell, "kernel"):
+        reply = _display_answer(texts)
+    else:
+        reply = _print_answer(texts)
+    is_prompt = hasattr(sys, "ps1")
+    if shell is None and not is_prompt:
+        return reply
+    shown = _ShownReply(reply, reply.sources)
+    shown.cell = getattr(shell, "execution_count", None)
+    shown.shown_at = time.monotonic()
+    return shown
+
+
+class _OnScreen:
+    """An answer on its way to the screen: iterates over its pieces, and keeps what has come."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+            kind = type(texts).__name__
+            raise TypeError(f"show takes what stream returns, as in show(stream(…)), not {kind}")
+        self.reading = _Reading(texts)
+        self.pieces: list[str] = []
+
+    def __iter__(self) -> Generator[str, None, None]:
+        __tracebackhide__ = True
+        # A traceback would keep the generator alive, and with it the connection: close it here.
+        with contextlib.closing(iter(self.reading)) as texts:
+            for text in texts:
+                self.pieces.append(text)
+                yield text
+
+    def reply(self) -> Reply:
+        """What has come so far."""
+        # `stream` returns a Reply at its end, but a list, for instance, has nothing to return.
+        sources = getattr(self.reading.result, "sources", [])
+        return Reply("".join(self.pieces), sources)
+
+
+def _display_answer(texts: Iterable[str]) -> Reply:
+    """Show an answer in a notebook, or in a console that has a kernel as a notebook has.
+
+    Nothing tells the two apart. A notebook can update what it has displayed, and prefers HTML to
+    text. A console (Jupyter's, Qt's, Spyder's) can't update, and shows text only. So what grows is
+    HTML alone, which a console ignores. At the end comes the whole text together with empty HTML:
+    a console shows the text, and a notebook the HTML, that is, nothing.
+    """
+    __tracebackhide__ = True
+    display: Any = sys.modules["IPython"].display.display
+    answer = _OnScreen(texts)
+    growing = display(_html_bundle(Reply("…")), raw=True, display_id=True)
+    next_update = time.monotonic() + UPDATE_INTERVAL
     try:
-        for text in texts:
-            heard += text
-            if time.monotonic() - drawn >= 0.1:
-                handle.update(Reply(heard))
-                drawn = time.monotonic()
+        for _ in answer:
+            start = time.monotonic()
+            if start >= next_update:
+                growing.update(_html_bundle(answer.reply()), raw=True)
+                end = time.monotonic()
+                # What takes long, as a long answer may, is done less often.
+                next_update = end + max(UPDATE_INTERVAL, 4 * (end - start))
     finally:
-        handle.update(Reply(heard))
-    reply = _Shown(heard)
-    reply.cell = shell.execution_count
+        reply = answer.reply()
+        growing.update(_html_bundle(reply), raw=True)
+        if reply:
+            display(
+                {"text/html": "<span></span>", "text/plain": _without_controls(reply)}, raw=True
+            )
     return reply
 
-def _print(texts: Iterable[str]) -> Reply:
-    """Print an answer as it comes. A terminal gets a notice until the first piece, and no control characters: they steer it."""
+
+def _html_bundle(reply: Reply) -> dict[str, str]:
+    """Return what IPython's `display` takes: HTML, be it of plain text, and nothing else."""
+    import html
+
+    markup = reply._repr_html_()
+    if markup is None:
+        markup = f'<pre style="white-space:pre-wrap">{html.escape(_without_controls(reply))}</pre>'
+    return {"text/html": markup}
+
+
+def _print_answer(texts: Iterable[str]) -> Reply:
+    """Print an answer as it comes, and return it. What had come stays when it breaks off."""
     __tracebackhide__ = True
-    notice = heard = ""
-    control = r"[^\n\t -~\xa0-\U0010ffff]" if sys.stdout is not None and sys.stdout.isatty() else r"(?!)"
-    if sys.stderr is not None and sys.stderr.isatty():
-        notice = "waiting for the answer ..."[: (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1]
-    wipe = f"\r{' ' * len(notice)}\r" if notice else ""
+    answer = _OnScreen(texts)
+    is_terminal = _is_terminal(sys.stdout)
+    notice = _waiting_notice(sys.stderr)
+    wipe = ""
+    if notice:
+        wipe = "\r" + " " * len(notice) + "\r"
     try:
-        print(end=notice, file=sys.stderr, flush=True)
-        for text in texts:
-            print(end="" if heard else wipe, file=sys.stderr, flush=True)
-            heard += text
-            print(end=re.sub(control, "", text), flush=True)
+        _write(sys.stderr, notice)
+        for text in answer:
+            if len(answer.pieces) == 1:
+                _write(sys.stderr, wipe)
+            if is_terminal:
+                text = _without_controls(text)
+            _write(sys.stdout, text)
     finally:
-        print(end="" if heard else wipe, file=sys.stderr, flush=True)
-        print(end="\n" if heard else "", flush=True)
-    return Reply(heard)
+        if answer.pieces:
+            _write(sys.stdout, "\n")
+        else:
+            _write(sys.stderr, wipe)
+    return answer.reply()
 
-# -------------------------------------------------------------------------------- the demo site, the command line
 
-def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.AbstractContextManager[str]:
-    """Return a context manager that runs a stand-in site of the classic protocol on 127.0.0.1, and gives its URL.
+def _without_controls(text: str) -> str:
+    """Return text without what steers the terminal or the console that shows it."""
+    return re.sub(_CONTROLS, "", text)
 
-    answer: a function from the prompt (str) to the text that the site sends, a word at a time; default a short one that
-        quotes the prompt. If it raises RateLimitError (with `retry_after`), BlockedError, IncompleteReplyError (with
-        `partial`, after which the connection ends) or another ChatgptFreeError, the site fails alike.
+
+def _waiting_notice(stream: Any) -> str:
+    """Return a notice that fits on one line of the terminal, or "" where the stream is none."""
+    if not _is_terminal(stream):
+        return ""
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        # The window of IDLE says that it is a terminal, but what it shows can't be wiped away.
+        return ""
+    # Some terminals say 0.
+    if width == 0:
+        width = 80
+    return "waiting for the answer ..."[: width - 1]
+
+
+def _is_terminal(stream: Any) -> bool:
+    # Maya and PyScripter put streams in place of sys.stdout that have no `isatty`.
+    return hasattr(stream, "isatty") and bool(stream.isatty())
+
+
+def _write(stream: Any, text: str) -> None:
+    """Print text at once, with a "?" for each character that the stream can't encode.
+
+    stream: sys.stdout or sys.stderr. Both are None in `pythonw`; then `print` does nothing.
+    """
+    try:
+        print(text, end="", file=stream, flush=True)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        text = text.encode(encoding, "replace").decode(encoding)
+        print(text, end="", file=stream, flush=True)
+
+
+# ----------------------------------------------------------------------------------- the demo site
+
+
+def demo_site(
+    answer: Optional[Callable[[str], str]] = None,
+) -> contextlib.AbstractContextManager[str]:
+    """Run a stand-in site on 127.0.0.1, and give its URL to the `with` statement.
+
+    It speaks the classic protocol, and sends its answers a word at a time.
+
+    answer (function): takes the prompt (str) and returns the text to send. Where it raises one of
+        the library's errors, the site fails so that its visitor gets that error. The attribute
+        `retry_after` of a RateLimitError is told to the visitor. Other errors can have a text in
+        `partial`, which is sent before. Default: a short answer that quotes the last question.
 
     >>> with demo_site(str.upper) as url:
     ...     ChatgptFree(url).complete("Hello")
     'HELLO'
     """
+    # not at the top: a script that asks real sites needs no server
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     nonce = os.urandom(5).hex()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.respond(_demo_page(nonce))
+
         def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(), keep_blank_values=True)
-            status, headers, pieces = _demo_response(form, nonce, answer)
-            with contextlib.suppress(OSError):  # a client may leave
-                self.send_response(status)
-                for name, value in {"Content-Type": "text/html; charset=UTF-8", **headers}.items():
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            self.respond(_demo_response(form, nonce, answer or _demo_answer))
+
+        def respond(self, response: _DemoResponse) -> None:
+            # a client may leave at any time
+            with contextlib.suppress(OSError):
+                self.send_response(response.status)
+                for name, value in response.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                for piece in pieces:
-                    time.sleep(0.015 if len(pieces) > 1 else 0)
+                for piece in response.pieces:
                     self.wfile.write(piece.encode())
-
-        do_GET = do_POST
+                    if len(response.pieces) > 1:
+                        time.sleep(0.015)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -1142,7 +3118,7 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
     class Site(ThreadingHTTPServer):
         def __enter__(self) -> str:  # type: ignore[override]
             threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-            return f"http://127.0.0.1:{self.server_address[1]}"
+            return f"http://127.0.0.1:{self.server_port}"
 
         def __exit__(self, *exc_info: object) -> None:
             self.shutdown()
@@ -1150,150 +3126,428 @@ def demo_site(answer: Callable[[str], str] | None = None) -> contextlib.Abstract
 
     return Site(("127.0.0.1", 0), Handler)
 
-def _demo_response(form: Mapping[str, list[str]], nonce: str, answer: Any) -> tuple[int, dict[str, str], list[str]]:
-    if not form:
-        return 200, {}, [f'<div class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"></div>']
-    if form["_wpnonce"] != [nonce]:
-        return 403, {}, ["The link you followed has expired."]
-    prompt = form["message"][0].replace("&lt;", "<")
-    quote = f"You asked: “{prompt}”. This is the demo site: it has no better answer, but streams it a word at a time."
-    try:
-        text, end = answer(prompt) if answer else quote, ["[DONE]"]
-    except RateLimitError as error:
-        wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-        return 429, wait, [str(error).replace("<", "&lt;")]
-    except BlockedError as error:
-        return 403, {"cf-mitigated": "challenge"}, [str(error).replace("<", "&lt;")]
-    except ChatgptFreeError as error:
-        text, end = error.partial, [json.dumps({"error": {"message": str(error)}})]
-        end = [] if isinstance(error, IncompleteReplyError) else end
-    choices = [{"delta": {"content": word}} for word in re.findall(r"\s*\S+\s*|\s+", text)]
-    data = [json.dumps({"id": "chatcmpl-demo", "choices": [choice]}) for choice in choices] + end
-    return 200, {"Content-Type": "text/event-stream"}, [f"data: {line}\n\n" for line in data]
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status. Without `argv` (list of str), exit if it isn't 0; so do usage errors.
-    >>> main(["--demo", "Hello"])
-    You asked: “Hello”. This is the demo site: it has no better answer, but streams it a word at a time.
+class _DemoResponse(NamedTuple):
+    """What the demo site sends. The body is sent a piece at a time."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: list[str]
+
+
+def _demo_page(nonce: str) -> _DemoResponse:
+    chat = f'class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"'
+    return _DemoResponse(200, {"Content-Type": "text/html"}, [f"<div {chat}></div>"])
+
+
+def _demo_response(
+    form: Mapping[str, str], nonce: str, answer: Callable[[str], str]
+) -> _DemoResponse:
+    headers = {"Content-Type": "text/html; charset=UTF-8"}
+    if form.get("_wpnonce") != nonce:
+        return _DemoResponse(403, headers, ["The link you followed has expired."])
+    # the client sends it so
+    prompt = form.get("message", "").replace("&lt;", "<")
+    end = ["[DONE]"]
+    try:
+        text = answer(prompt)
+    except RateLimitError as error:
+        if error.retry_after is not None:
+            headers["Retry-After"] = str(math.ceil(error.retry_after))
+        return _DemoResponse(429, headers, [str(error).replace("<", "&lt;")])
+    except BlockedError as error:
+        headers["cf-mitigated"] = "challenge"
+        return _DemoResponse(403, headers, [str(error).replace("<", "&lt;")])
+    except IncompleteReplyError as error:
+        text = error.partial
+        end = []
+    except ChatgptFreeError as error:
+        text = error.partial
+        end = [json.dumps({"error": {"message": str(error)}})]
+    data = []
+    for word in re.findall(r"\s*\S+\s*|\s+", text):
+        data.append(json.dumps({"id": "demo", "choices": [{"delta": {"content": word}}]}))
+    pieces = [f"data: {line}\n\n" for line in [*data, *end]]
+    return _DemoResponse(200, {"Content-Type": "text/event-stream"}, pieces)
+
+
+def _demo_answer(prompt: str) -> str:
+    """An answer that quotes the last question, and knows a name that it was told."""
+    conversation = prompt.removesuffix("\nAssistant:")
+    question = re.split(r"(?m)^User: ", conversation)[-1]
+    name = re.search(r"(?i)\bmy name is (\w+)", conversation)
+    if name and re.search(r"(?i)\bmy name\?", question):
+        return f"Your name is {name[1]}. You told me."
+    if name and name[0] in question:
+        return f"Hello {name[1]}! This is the demo site. Ask it what your name is."
+    return (
+        f"You asked: “{question}”. This is the demo site: it has no better answer, but streams it "
+        "a word at a time."
+    )
+
+
+# -------------------------------------------------------------------------------- the command line
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line, and return its exit status.
+
+    It sets the standard streams so that characters they can't show become "?".
+
+    argv (list of str): the arguments. Default: those of the process; then an exit status other than
+        0 ends the process. Wrong usage raises SystemExit in both cases.
+
+    >>> main(["--demo", "What is the capital of France?"])
+    You asked: “What is the capital of France?”. This is the demo site: it has no better answer, \
+but streams it a word at a time.
     0
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed; print() would take the other one in its place
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        elif hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors="replace")  # what a terminal can't show is no reason to fail
-    status = 0
+    _repair_streams()
     try:
         status = _run(argv)
-    except BrokenPipeError:  # the reader of our output closed it
+    except BrokenPipeError:
+        # The reader of the output has closed it, and Python's flush at its end would complain.
         with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except KeyboardInterrupt:
         status = 130
-    except (ChatgptFreeError, OSError, ValueError) as error:
-        _print_error(error)
-        status = 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
-    if argv is None and status:  # an application made by zipapp drops what this returns
+    except (ValueError, FileNotFoundError, IsADirectoryError) as error:
+        _complain(str(error))
+        status = 2
+    except OSError as error:
+        _complain(str(error))
+        status = 1
+    if argv is None and status:
+        # an application made by zipapp drops what this returns
         sys.exit(status)
     return status
 
-def _run(argv: Sequence[str] | None) -> int:
+
+def _repair_streams() -> None:
+    """Make the standard streams ready for any text."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # It was closed. print() would take the other one in its place.
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            # what a terminal can't show is no reason to fail
+            stream.reconfigure(errors="replace")
+
+
+def _complain(words: str) -> None:
+    words = words.replace(_HANDING_OVER, "--cookie NAME=VALUE … --header 'User-Agent: …'")
+    print(f"chatgptfree: {_one_line(words)}", file=sys.stderr, flush=True)
+
+
+def _run(argv: Optional[Sequence[str]]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.demo and arguments.url:
+        parser.error("--demo has a site of its own, so it goes without --url")
     if arguments.debug:
-        logging.basicConfig(format="%(name)s: %(message)s")
-        logging.getLogger("urllib3").setLevel(logging.DEBUG)
-    options: Any = {name: getattr(arguments, name) for name in ("model", "proxy", "timeout", "image", "web_search")}
+        _show_log()
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(demo_site()) if arguments.demo else arguments.url
-        bot = stack.enter_context(ChatgptFree(url, cookies=dict(arguments.cookie), headers=dict(arguments.header), **options))
-        if arguments.models:
-            print(*bot.list_models(), sep="\n", flush=True)
-            return 0
-        chat, typed = bot.conversation(arguments.system), " ".join(arguments.prompt)
-        piped = None
-        with contextlib.suppress(AttributeError, OSError):  # standard input is closed, or replaced
-            kind = os.fstat(sys.stdin.fileno()).st_mode
-            if typed == "-" or stat.S_ISFIFO(kind) or stat.S_ISREG(kind):
-                piped = sys.stdin.buffer.read().decode("utf-8-sig")
-        if piped is None and not typed and sys.stdin is not None and sys.stdin.isatty():
-            return _converse(chat)
-        prompt = "\n\n".join(filter(str.strip, [typed if typed != "-" else "", (piped or "").rstrip()]))
-        if not prompt and not arguments.demo:
-            parser.error("the prompt is empty")
-        _print(chat.stream(prompt or "Hello"))
+        url = arguments.url or os.environ.get("CHATGPTFREE_URL") or None
+        if arguments.demo:
+            url = stack.enter_context(demo_site())
+        bot = ChatgptFree(
+            url,
+            model=arguments.model,
+            proxy=arguments.proxy,
+            timeout=arguments.timeout,
+            cookies=dict(arguments.cookie),
+            headers=dict(arguments.header),
+            image=arguments.image,
+            web_search=arguments.search,
+            max_time=arguments.max_time,
+        )
+        stack.enter_context(bot)
+        try:
+            return _do(parser, arguments, bot)
+        except (ChatgptFreeError, requests.RequestException) as error:
+            _complain(_in_short(error, bot.url, "no answer from", arguments.timeout))
+            return 1
+
+
+def _do(parser: Any, arguments: Any, bot: ChatgptFree) -> int:
+    """Do what the arguments ask for, and return the exit status."""
+    if arguments.models:
+        for name in bot.list_models():
+            print(name, flush=True)
+        return 0
+    chat = bot.conversation(messages=_loaded(arguments.chat))
+    if arguments.system:
+        _put_system(chat, arguments.system)
+    typed = " ".join(arguments.prompt)
+    is_piped = _is_piped()
+    if not typed and not is_piped and sys.stdin is not None and sys.stdin.isatty():
+        return _converse(chat, arguments)
+    parts = [typed]
+    if typed == "-" and sys.stdin is not None:
+        # as many commands have it: standard input, whatever that is
+        parts = [_read_standard_input()]
+    elif is_piped:
+        parts.append(_read_standard_input())
+    prompt = "\n\n".join(part for part in parts if part.strip())
+    if not prompt and arguments.demo:
+        prompt = "Hello"
+    if not prompt:
+        parser.error("the prompt is empty")
+    _ask_and_save(chat, prompt, arguments.chat)
     return 0
 
-def _parser() -> Any:
-    import argparse
 
-    def seconds(text: str) -> float:
-        if not 0 < float(text) < threading.TIMEOUT_MAX:
-            raise ValueError
-        return float(text)
+def _ask_and_save(chat: Conversation, prompt: str, file: Optional[str]) -> None:
+    """Print the answer to `prompt`, and its sources, and save what was said."""
+    # a turn that brings some text makes a new list
+    before = chat.messages
+    try:
+        reply = _print_answer(chat.stream(prompt))
+        if reply.sources:
+            print(flush=True)
+        for i, source in enumerate(reply.sources, 1):
+            print(_one_line(f"{i}. {source['title']} {source['url']}"), flush=True)
+    finally:
+        # what had come of a broken answer is saved as well
+        if file is not None and chat.messages is not before:
+            _save(chat.messages, file)
 
-    def cookie(text: str) -> Any:
-        (pair,) = re.findall(r"(?s)^([^=]+)=(.*)$", text)  # ValueError if it is none
-        return pair
 
-    def header(text: str) -> Any:
-        (pair,) = re.findall(r"(?s)^([^:]+):\s*(.*)$", text)
-        return pair
+def _loaded(file: Optional[str]) -> Optional[list[Any]]:
+    """The messages that a file holds, None for a file that doesn't exist yet."""
+    if file is None:
+        return None
+    folder = os.path.dirname(os.path.abspath(file))
+    if not os.path.isdir(folder):
+        raise ValueError(f"there is no folder {folder} for {file}")
+    try:
+        with open(file, encoding="utf-8") as saved:
+            messages = json.loads(saved.read() or "[]")
+        if not isinstance(messages, list):
+            raise TypeError(f"it is a {type(messages).__name__}")
+        if messages:
+            format_prompt(messages)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file} holds no conversation: {error}") from error
+    return messages
 
-    parser = argparse.ArgumentParser(
-        prog="chatgptfree",
-        description="Ask chatgptfree.ai, or any WordPress site with the same chat plugin,\nand print the answer as it comes.",
-        epilog="""examples:
-  chatgptfree "What is the capital of France?"
-  git diff | chatgptfree "Review this change:"
-  chatgptfree --url https://my-own-site.example/help/      (a conversation)""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add, site = parser.add_argument, os.environ.get("CHATGPTFREE_URL") or ChatgptFree.url
-    add("prompt", nargs="*", metavar="PROMPT", help="what to ask; the text of a pipe or a file on standard input goes with it."
-        " At a terminal, without a prompt, a conversation begins")  # fmt: skip
-    add("--url", default=site, metavar="U", help=f"a page that shows the chat (default: $CHATGPTFREE_URL, or {ChatgptFree.url})")
-    add("--model", metavar="M", help="a bot of the page, by name or number (default: its first)")
-    add("--models", action="store_true", help="print the names of the page's bots, and no more")
-    add("--system", metavar="TEXT", help="instructions that go before the prompt")
-    add("--image", metavar="FILE", help="a JPEG, PNG or WebP to send with each prompt")
-    add("--search", action="store_true", dest="web_search", help="let the bot search the web first")
-    add("--proxy", metavar="P", help="URL of a proxy for http and https")
-    add("--timeout", type=seconds, default=120.0, metavar="S", help="seconds without a byte to wait (default: 120)")
-    add("--cookie", type=cookie, action="append", default=[], metavar="NAME=VALUE", help="a cookie for the site; repeatable")
-    add("--header", type=header, action="append", default=[], metavar="NAME:VALUE", help="a header for the site; repeatable")
-    add("--demo", action="store_true", help="ask a stand-in site on this machine, without a network")
-    add("--debug", action="store_true", help="show the requests on standard error, for bug reports")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser
 
-def _converse(chat: Conversation) -> int:
-    """Read questions and print answers, until end of file, `exit` or `quit`."""
-    with contextlib.suppress(ImportError):
-        import readline  # gives input() line editing
+def _save(messages: Sequence[Mapping[str, Any]], file: str) -> None:
+    """Write a conversation to a file, which is whole at any moment."""
+    from shutil import copymode
+    from tempfile import NamedTemporaryFile
 
-        readline.parse_and_bind("set enable-bracketed-paste on")  # several pasted lines are one question
+    # the file that a link leads to
+    path = os.path.realpath(file)
+    folder = os.path.dirname(path)
+    temporary = NamedTemporaryFile("w", dir=folder, encoding="utf-8", delete=False)  # noqa: SIM115
+    try:
+        with temporary:
+            json.dump(messages, temporary, ensure_ascii=False, indent=1)
+        if os.path.exists(path):
+            copymode(path, temporary.name)
+        os.replace(temporary.name, path)
+    except BaseException:
+        os.unlink(temporary.name)
+        raise
+
+
+def _put_system(chat: Conversation, system: str) -> None:
+    """Let a conversation begin with instructions, in place of those of a saved one."""
+    said = list(chat.messages)
+    if said and said[0]["role"] == "system":
+        said.pop(0)
+    chat.messages = [{"role": "system", "content": system}, *said]
+
+
+def _is_piped() -> bool:
+    """Is standard input a pipe or a file? A device may be empty, or have no end."""
+    # not at the top: as is argparse, it is used here only
+    import stat
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        # it is closed, or replaced
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _read_standard_input() -> str:
+    """The text of standard input. If that takes long, the user is told what is waited for."""
+    notice = threading.Timer(NOTICE_AFTER, _complain, ["reading standard input …"])
+    notice.daemon = True
+    notice.start()
+    try:
+        raw = sys.stdin.buffer.read()
+    finally:
+        notice.cancel()
+    try:
+        return raw.decode("utf-8-sig").rstrip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not UTF-8 text: {error}") from error
+
+
+def _converse(chat: Conversation, arguments: Any) -> int:
+    """Read questions and print answers, until the end of the input, `exit` or `quit`."""
+    readline = _line_editor()
     print("Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.", file=sys.stderr, flush=True)
     while True:
         try:
             question = input("> ").rstrip()
-        except (EOFError, KeyboardInterrupt) as end:
+        except EOFError:
             print(flush=True)
-            return 130 if isinstance(end, KeyboardInterrupt) else 0
+            return 0
+        except KeyboardInterrupt:
+            print(flush=True)
+            # what was typed is cleared, and without any the user wants to leave
+            if readline is not None and readline.get_line_buffer():
+                continue
+            return 130
         if question.strip() in ("exit", "quit"):
             return 0
+        if not question.strip():
+            continue
         try:
-            if question:
-                _print(chat.stream(question))
-        except (ChatgptFreeError, RequestException) as error:
-            _print_error(error)
-        except KeyboardInterrupt:  # enough of this answer
+            _ask_and_save(chat, question, arguments.chat)
+        except (ChatgptFreeError, requests.RequestException) as error:
+            _complain(_in_short(error, chat._bot.url, "no answer from", arguments.timeout))
+        except OSError as error:
+            # what was said can't be saved
+            _complain(str(error))
+        except KeyboardInterrupt:
+            # enough of this answer
             pass
 
-def _print_error(error: Exception) -> None:
-    words = f"standard input is not UTF-8 text: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
-    words = _one_line(words.replace(_ADVICE, "--cookie cf_clearance=… --header 'User-Agent: …'"))
-    print("chatgptfree:", words or type(error).__name__, file=sys.stderr)
+
+def _line_editor() -> Any:
+    """The module that lets `input` edit its line, None where there is none."""
+    try:
+        import readline
+    except ImportError:
+        return None
+    # several pasted lines are one question
+    readline.parse_and_bind("set enable-bracketed-paste on")
+    return readline
+
+
+def _show_log() -> None:
+    """Show the library's log on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.DEBUG)
+
+
+def _parser() -> Any:
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+    def pair(separator: str, wanted: str) -> Callable[[str], tuple[str, str]]:
+        """A reader of two words with a separator between them. Errors don't repeat the value."""
+
+        def read(text: str) -> tuple[str, str]:
+            name, found, value = text.partition(separator)
+            if not found or not name.strip():
+                raise argparse.ArgumentTypeError(f"must be {wanted}")
+            return name.strip(), value.strip()
+
+        return read
+
+    def seconds(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}")
+        return number
+
+    parser = Parser(
+        prog="chatgptfree",
+        description="Ask chatgptfree.ai, or any WordPress site with the same chat plugin,\n"
+        "and print the answer as it comes.",
+        epilog="""examples:
+  chatgptfree "What is the capital of France?"
+  git diff | chatgptfree "Review this change:"
+  chatgptfree --url https://my-own-site.example/help/      (a conversation)
+  chatgptfree --chat paris.json "And its river?"           (goes on another day)""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "prompt",
+        nargs="*",
+        metavar="PROMPT",
+        help="what to ask; the text of a pipe or a file on standard input goes with it, and - "
+        "stands for it alone. At a terminal, without a prompt, a conversation begins",
+    )
+    add(
+        "--url",
+        metavar="U",
+        help="a page that shows the chat (default: $CHATGPTFREE_URL, or https://chatgptfree.ai)",
+    )
+    add(
+        "-m",
+        "--model",
+        metavar="M",
+        help="a bot of the page, by name or number (default: its first)",
+    )
+    add("--models", action="store_true", help="print the names of the page's bots, and no more")
+    add("-s", "--system", metavar="TEXT", help="instructions that go before the prompt")
+    add(
+        "-i",
+        "--image",
+        metavar="FILE",
+        help="a JPEG, PNG or WebP to send with each prompt",
+    )
+    add("--search", action="store_true", default=None, help="let the bot search the web first")
+    add(
+        "--chat",
+        metavar="FILE",
+        help="go on with the conversation in FILE, and save it there (JSON)",
+    )
+    add("--proxy", metavar="P", help="URL of a proxy for http and https")
+    add(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="S",
+        help="seconds without a byte to wait (default: 120)",
+    )
+    add("--max-time", type=seconds, metavar="S", help="seconds for each call (default: no limit)")
+    add(
+        "--cookie",
+        type=pair("=", "NAME=VALUE"),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a cookie for the site; repeatable",
+    )
+    add(
+        "--header",
+        type=pair(":", "NAME:VALUE"),
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="a header for the site; repeatable",
+    )
+    add("--demo", action="store_true", help="ask a stand-in site on this machine")
+    add("--debug", action="store_true", help="show a log on standard error, for bug reports")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,14 +15,22 @@ client has got the last piece.
 
 import asyncio
 import base64
+import builtins
+import code
+import concurrent.futures
 import contextlib
+import copy
+import doctest
 import email.utils
 import gc
 import gzip
 import html
+import inspect
 import io
 import itertools
 import json
+import logging
+import math
 import multiprocessing
 import os
 import pathlib
@@ -33,15 +41,19 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import traceback
 import tracemalloc
 import types
+import typing
 import zipapp
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,19 +100,29 @@ def find_chats(page, url=SITE):
     return chatgptfree._find_chats(page, url)
 
 
-def meaning_of(event, payload):
-    """The kind of an event, and its text or words."""
-    return chatgptfree._meaning(event, payload)
+def are_asked_alike(chat, other):
+    """Would these chats be asked in the same way?"""
+    return chat.is_asked_like(other)
+
+
+def read_events(*pieces):
+    """The events of a stream that comes in these pieces: pairs of a name and data."""
+    return list(chatgptfree._events(pieces))
+
+
+def new_answer():
+    """An answer in progress, to which no event has come."""
+    return chatgptfree._Answer()
 
 
 def read_answer(*pieces):
     """What the reader makes of an answer's pieces: the pieces of text, and the error or None."""
-    return collect(chatgptfree._texts(chatgptfree._Body(Answer(*pieces), 7)))
+    return ask_site(CLASSIC_PAGE, *pieces)
 
 
 def refusal_of(status, page):
     """The error that a response of this status becomes."""
-    response = types.SimpleNamespace(status_code=status, url=SITE, headers={}, reason="OK")
+    response = Answer(url=SITE, status=status)
     return chatgptfree._refusal(response, page)
 
 
@@ -116,7 +138,7 @@ def client_of(chat):
 
 def lock_of(client):
     """The lock that a client holds when its chats change."""
-    return client._lock
+    return client._process.lock
 
 
 def forget_the_nonce(client):
@@ -129,7 +151,7 @@ def lead_functions_to(url, monkeypatch):
     shared = chatgptfree.complete.__self__
     monkeypatch.setattr(shared, "url", url)
     monkeypatch.setattr(shared, "_chats", ())
-    monkeypatch.setattr(shared._session, "trust_env", False)
+    monkeypatch.setattr(shared._process.session, "trust_env", False)
 
 
 LIMITS = {
@@ -137,6 +159,7 @@ LIMITS = {
     "body": "BODY_LIMIT",
     "answer": "ANSWER_LIMIT",
     "image": "IMAGE_LIMIT",
+    "chats": "CHAT_LIMIT",
     "linger": "LINGER",
 }
 
@@ -323,7 +346,7 @@ class StubSession:
     def respond_to(self, url, fields, options):
         self.options.append(options)
         self.fields.append(fields)
-        if "action" not in fields:
+        if is_for_page(fields):
             return self.respond(self.page, url=url)
         if fields["action"] in ("aipkit_cache_sse_message", "aipkit_get_frontend_chat_nonce"):
             return self.respond(CACHED, url=url)
@@ -453,8 +476,14 @@ def forms(mock, method="POST"):
     return [fields_of(call.request) for call in mock.calls if call.request.method == method]
 
 
+def is_for_page(fields):
+    """Do these fields ask for the page? It has at most one field, which keeps caches away."""
+    return set(fields) <= {"_"}
+
+
 def page_requests(mock):
-    return [call for call in mock.calls if call.request.url == SITE + "/"]
+    """The requests for the page, those with a query against caches too."""
+    return [call for call in mock.calls if call.request.url.partition("?_=")[0] == SITE + "/"]
 
 
 # ------------------------------------------------------------------------- A site on the loopback
@@ -475,7 +504,10 @@ class Site(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def pages(self):
-        return [path for method, path, _, form in self.asked if method == "GET" and not form]
+        """The path of each request for the page."""
+        return [
+            path for method, path, _, form in self.asked if method == "GET" and is_for_page(form)
+        ]
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, args=(0.001,), daemon=True).start()
@@ -502,7 +534,7 @@ class SiteHandler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         form = dict(parse_qsl(body or query, keep_blank_values=True))
         self.server.asked.append((self.command, path, self.headers, form))
-        if form:
+        if self.command == "POST" or not is_for_page(form):
             self.server.answer(self, form)
         elif callable(self.server.page):
             self.server.page(self)
@@ -690,53 +722,97 @@ def test_messages_become_one_prompt(messages, prompt):
     assert format_prompt(messages) == prompt
 
 
+NOT_TEXT = "must be a text part {'type': 'text', 'text': …}, not"
+
+
 @pytest.mark.parametrize(
     ("messages", "kind", "words"),
     [
         pytest.param([], ValueError, "messages is empty", id="no message"),
-        pytest.param(None, TypeError, "messages must be .* not NoneType", id="None"),
-        pytest.param(b"Hi", TypeError, "not bytes", id="bytes"),
-        pytest.param({"role": "user", "content": "Hi"}, TypeError, "not dict", id="a dict"),
         pytest.param(
-            ["Hi"], TypeError, r"messages\[0\] must be a mapping .* not str", id="a list of str"
+            None,
+            TypeError,
+            "messages must be a str or a list of messages, not NoneType",
+            id="None",
         ),
-        pytest.param([{"content": "Hi"}], ValueError, r"messages\[0\] has no 'role'", id="no role"),
+        pytest.param(
+            b"Hi", TypeError, "messages must be a str or a list of messages, not bytes", id="bytes"
+        ),
+        pytest.param(
+            {"role": "user", "content": "Hi"},
+            TypeError,
+            "messages must be a str or a list of messages, not dict",
+            id="a dict",
+        ),
+        pytest.param(
+            ["Hi"],
+            TypeError,
+            "messages[0] must be a mapping with 'role' and 'content', not str",
+            id="a list of str",
+        ),
+        pytest.param([{"content": "Hi"}], ValueError, "messages[0] has no 'role'", id="no role"),
         pytest.param(
             [*user("Hi"), {"role": "user"}],
             ValueError,
-            r"messages\[1\] has no 'content'",
+            "messages[1] has no 'content'",
             id="no content",
         ),
         pytest.param(
             user(None),
             TypeError,
-            r"messages\[0\]\['content'\] must be a str, not NoneType",
+            "messages[0]['content'] must be a str, not NoneType",
             id="a content of None",
         ),
         pytest.param(
             [{"role": 7, "content": "Hi"}],
             TypeError,
-            r"messages\[0\]\['role'\] must be a str, not int",
+            "messages[0]['role'] must be a str, not int",
             id="a role of int",
         ),
         pytest.param(
-            user([{"type": "image_url"}]),
+            user([{"type": "text", "text": "Hi"}, {"type": "image_url"}]),
             ValueError,
-            r"'content'\]\[0\] must be a text .*'image_url'",
+            f"messages[0]['content'][1] {NOT_TEXT} {{'type': 'image_url'}}",
             id="a part that is no text",
+        ),
+        pytest.param(
+            user([{"type": "image_url", "text": "Hi"}]),
+            ValueError,
+            f"messages[0]['content'][0] {NOT_TEXT} {{'type': 'image_url', 'text': 'Hi'}}",
+            id="a picture with a text",
+        ),
+        pytest.param(
+            user([{"type": "text", "text": None}]),
+            ValueError,
+            f"messages[0]['content'][0] {NOT_TEXT} {{'type': 'text', 'text': None}}",
+            id="a text part without text",
+        ),
+        pytest.param(
+            user([{"text": "Hi"}]),
+            ValueError,
+            f"messages[0]['content'][0] {NOT_TEXT} {{'text': 'Hi'}}",
+            id="a part without a type",
         ),
         pytest.param(
             user(["Hi"]),
             ValueError,
-            r"\['content'\]\[0\] must be a text part .* not 'Hi'",
+            f"messages[0]['content'][0] {NOT_TEXT} 'Hi'",
             id="a part that is a str",
         ),
-        pytest.param("\ud800", ValueError, "cannot be sent as UTF-8", id="half a character"),
+        pytest.param(
+            "\ud800",
+            ValueError,
+            "messages[0]['content'] cannot be sent as UTF-8: 'utf-8' codec can't encode "
+            "character '\\ud800' in position 0: surrogates not allowed",
+            id="half a character",
+        ),
     ],
 )
 def test_a_bad_message_is_named_before_any_request(messages, kind, words):
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind) as caught:
         ChatgptFree("http://127.0.0.1:9/").stream(messages)
+    assert type(caught.value) is kind
+    assert str(caught.value) == words
 
 
 def two_messages(content):
@@ -869,10 +945,104 @@ def test_a_page_cut_anywhere_has_its_chats_or_some_or_none(page):
     whole = find_chats(page)
     for end in range(len(page)):
         with contextlib.suppress(ChatNotFoundError):
-            assert all(chat in whole for chat in find_chats(page[:end]))
+            for chat in find_chats(page[:end]):
+                assert any(are_asked_alike(chat, other) for other in whole)
+
+
+MORE_OFFERED = {"starters": ["Hi"], "imageUploadEnabledUI": True, "allowWebSearchTool": "1"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(classic_box(), WIDGET + classic_box() + "<p>", id="classic"),
+        pytest.param(current_box(), current_box(name="Renamed"), id="another name"),
+        pytest.param(current_box(), current_box(**MORE_OFFERED), id="more offers"),
+    ],
+)
+def test_a_chat_with_another_name_or_offer_is_asked_in_the_same_way(one, other):
+    assert are_asked_alike(find_chats(one)[0], find_chats(other)[0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(
+            classic_box(), classic_box(css_class="wpaicg-chatbox"), id="classic, another action"
+        ),
+        pytest.param(classic_box(), classic_box(nonce="1"), id="classic, another nonce"),
+        pytest.param(classic_box(), classic_box(post_id="7"), id="classic, another post id"),
+        pytest.param(classic_box(), classic_box(bot_id="7"), id="classic, another bot"),
+        pytest.param(
+            classic_box(),
+            params_script(SITE + "/blog/wp-admin/admin-ajax.php") + classic_box(),
+            id="classic, another address",
+        ),
+        pytest.param(current_box(), current_box(nonce="1"), id="current, another nonce"),
+        pytest.param(current_box(), current_box(postId=7), id="current, another post id"),
+        pytest.param(current_box(), current_box(7), id="current, another bot"),
+        pytest.param(
+            current_box(),
+            current_box(ajax_url=SITE + "/blog/wp-admin/admin-ajax.php"),
+            id="current, another address",
+        ),
+        pytest.param(
+            classic_box("n", "6", bot_id="1"),
+            current_box(1, "n", postId=6),
+            id="the other protocol",
+        ),
+    ],
+)
+def test_a_chat_with_anything_else_is_asked_in_another_way(one, other):
+    assert not are_asked_alike(find_chats(one)[0], find_chats(other)[0])
+
+
+def fields_sent_to(page, **options):
+    """The fields of the first request that a call makes after the page."""
+    session = StubSession(page, CLASSIC_ANSWER)
+    ChatgptFree(SITE, session=session).complete("Hi", **options)
+    return session.fields[1]
+
+
+@pytest.mark.parametrize(
+    ("page", "identity"),
+    [
+        pytest.param(classic_box(), "shortcode", id="in the page"),
+        pytest.param(WIDGET, "widget", id="a widget"),
+        pytest.param(classic_box(bot_id="10420"), "custom_bot_10420", id="a bot with a number"),
+        pytest.param(
+            classic_box(css_class="wpaicg-chatbox", bot_id="7"),
+            "custom_bot_7",
+            id="a widget of a bot with a number",
+        ),
+        pytest.param(classic_box(bot_id=""), "shortcode", id="no bot"),
+    ],
+)
+def test_a_classic_chat_says_which_chat_it_is(page, identity):
+    """Else the site answers with the model of its default provider."""
+    assert fields_sent_to(page)["chatbot_identity"] == identity
+
+
+TWINS = current_box(1, name="Twin") + current_box(2, name="Other") + current_box(3, name="Twin")
+
+
+def test_bots_of_one_name_are_listed_with_their_numbers():
+    bot = ChatgptFree(SITE, session=StubSession(TWINS))
+    assert bot.list_models() == ["Twin (1)", "Other", "Twin (3)"]
+
+
+@pytest.mark.parametrize(
+    ("model", "bot_id"),
+    [("Twin (3)", "3"), ("twin (3)", "3"), ("Twin (1)", "1"), ("3", "3"), (3, "3"), ("Twin", "1")],
+    ids=["name and number", "other case", "the first one", "number", "an int", "name alone"],
+)
+def test_one_of_the_bots_of_one_name_is_found_by_its_number(model, bot_id):
+    assert fields_sent_to(TWINS, model=model)["bot_id"] == bot_id
 
 
 # --------------------------------------------------------- Page: the address of the ajax requests
+
+IN_FOLDER = "https://site.example/blog/wp-admin/admin-ajax.php"
 
 
 @pytest.mark.parametrize(
@@ -881,39 +1051,173 @@ def test_a_page_cut_anywhere_has_its_chats_or_some_or_none(page):
     ids=["classic", "current"],
 )
 @pytest.mark.parametrize(
-    ("named", "used"),
+    ("page_url", "named", "used"),
     [
-        pytest.param(AJAX, AJAX, id="usual"),
+        pytest.param(SITE + "/help/", AJAX, AJAX, id="usual"),
+        pytest.param(SITE + "/help/", IN_FOLDER, IN_FOLDER, id="in a folder"),
         pytest.param(
-            "https://site.example/blog/wp-admin/admin-ajax.php",
-            "https://site.example/blog/wp-admin/admin-ajax.php",
-            id="in a folder",
-        ),
-        pytest.param(
+            SITE + "/help/",
             "http://site.example/wp-admin/admin-ajax.php?lang=de",
-            "https://site.example/wp-admin/admin-ajax.php?lang=de",
-            id="http with a query",
+            AJAX + "?lang=de",
+            id="http in an https page, with a query",
         ),
         pytest.param(
-            "/blog/wp-admin/admin-ajax.php",
-            "https://site.example/blog/wp-admin/admin-ajax.php",
-            id="without a host",
+            SITE + "/help/", "/blog/wp-admin/admin-ajax.php", IN_FOLDER, id="without a host"
         ),
-        pytest.param("https://evil.example/collect", AJAX, id="another host"),
-        pytest.param("//evil.example/collect", AJAX, id="another host without a scheme"),
         pytest.param(
-            "https://site.example//evil.example/collect",
-            "https://site.example//evil.example/collect",
+            SITE + "/help/",
+            "https://other.example/blog/wp-admin/admin-ajax.php",
+            IN_FOLDER,
+            id="another host",
+        ),
+        pytest.param(
+            SITE + "/help/",
+            "//other.example/blog/wp-admin/admin-ajax.php",
+            IN_FOLDER,
+            id="another host without a scheme",
+        ),
+        pytest.param(
+            SITE + "/help/",
+            "https://site.example@other.example/collect",
+            SITE + "/collect",
+            id="the host as a user",
+        ),
+        pytest.param(
+            SITE + "/help/",
+            "https://site.example:444/wp-admin/admin-ajax.php",
+            AJAX,
+            id="another port",
+        ),
+        pytest.param(
+            SITE + "/help/",
+            "https://site.example//other.example/collect",
+            SITE + "//other.example/collect",
             id="a host in the path",
         ),
-        pytest.param("https://site.example@evil.example/collect", AJAX, id="the host as a user"),
-        pytest.param("http://[broken", AJAX, id="no address"),
-        pytest.param(7, AJAX, id="a number"),
-        pytest.param(None, AJAX, id="none"),
+        pytest.param(SITE + "/help/", "https://site.example", AJAX, id="no path"),
+        pytest.param(SITE + "/help/", "javascript:alert(1)", AJAX, id="a script"),
+        pytest.param(SITE + "/help/", "http://[broken", AJAX, id="no address"),
+        pytest.param(SITE + "/help/", 7, AJAX, id="a number"),
+        pytest.param(SITE + "/help/", None, AJAX, id="none"),
+        pytest.param("http://site.example/", AJAX, AJAX, id="https in an http page"),
+        pytest.param(
+            "http://site.example/",
+            "https://other.example/blog/wp-admin/admin-ajax.php",
+            IN_FOLDER,
+            id="https of another host in an http page",
+        ),
+        pytest.param("http://site.example:80/", AJAX, AJAX, id="https in a page of port 80"),
+        pytest.param(
+            "http://site.example:8080/",
+            AJAX,
+            "http://site.example:8080/wp-admin/admin-ajax.php",
+            id="https in a page of a port of its own",
+        ),
+        pytest.param(
+            "http://site.example/",
+            "/wp-admin/admin-ajax.php",
+            "http://site.example/wp-admin/admin-ajax.php",
+            id="no scheme in an http page",
+        ),
+        pytest.param(
+            "http://site.example/",
+            "http://site.example/wp-admin/admin-ajax.php",
+            "http://site.example/wp-admin/admin-ajax.php",
+            id="http in an http page",
+        ),
+        pytest.param(
+            "https://site.example:8443/",
+            "http://site.example/wp-admin/admin-ajax.php",
+            "https://site.example:8443/wp-admin/admin-ajax.php",
+            id="http in an https page of a port of its own",
+        ),
     ],
 )
-def test_the_ajax_address_is_the_pages_but_on_no_other_host(box, named, used):
-    assert find_chats(box(named), SITE + "/help/")[0].ajax_url == used
+def test_the_ajax_address_is_on_the_pages_own_host(box, page_url, named, used):
+    """It has the path and the query that the page names, and may raise http to https."""
+    assert find_chats(box(named), page_url)[0].ajax_url == used
+
+
+def moved(script, before="src="):
+    """A script that an optimising plugin has moved into an address."""
+    text = script.partition(">")[2].partition("</")[0]
+    encoded = base64.b64encode(text.encode()).decode()
+    return f'<script {before}"data:text/javascript;base64,{encoded}"></script>'
+
+
+PARAMS = params_script(IN_FOLDER)
+PLUGIN_FILES = "https://site.example/blog/wp-content/plugins/gpt3-ai-content-generator/public/"
+WP_JSON = '<link rel="https://api.w.org/" href="https://site.example/blog/wp-json/" />'
+BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(moved(PARAMS), id="a script in src"),
+        pytest.param(moved(PARAMS, "defer data-rocketlazyloadscript="), id="a script of WP Rocket"),
+        pytest.param(moved(PARAMS).replace('"', "'"), id="a script in single quotes"),
+        pytest.param(moved(PARAMS).replace('"', ""), id="a script without quotes"),
+        pytest.param(
+            moved(PARAMS).replace(";base64", ";charset=utf-8;base64"), id="a script with a charset"
+        ),
+        pytest.param(
+            moved(PARAMS.replace("};", "} ;")).replace("=", "%3D").replace("src%3D", "src="),
+            id="a script with escapes",
+        ),
+        pytest.param(moved("<script>var a = 1;</script>") + moved(PARAMS), id="the second script"),
+        pytest.param(moved(PARAMS.replace("var", "/* \xff */ var")), id="a script with a comment"),
+        pytest.param(BROKEN_SCRIPT + moved(PARAMS), id="a script behind a broken one"),
+        pytest.param(BROKEN_SCRIPT + WP_JSON, id="a link behind a broken script"),
+        pytest.param(
+            f'<script src="{PLUGIN_FILES}js/a.js?ver=1"></script>', id="the plugin's script"
+        ),
+        pytest.param(f"<link href={PLUGIN_FILES}css/a.css>", id="the plugin's style"),
+        pytest.param(
+            f"<link href='{PLUGIN_FILES[len('https:') :]}css/a.css'>", id="files without a scheme"
+        ),
+        pytest.param(
+            "<script src='https://x.example/a.js'></script>"
+            + f"<img src='{PLUGIN_FILES.replace('site.example', 'cdn.example')}a.png'>",
+            id="files on another host",
+        ),
+        pytest.param(WP_JSON, id="the link to wp-json"),
+        pytest.param(WP_JSON.replace('"', ""), id="the link without quotes"),
+        pytest.param("<LINK HREF='/blog/wp-json/' REL='https://api.w.org/'>", id="a short link"),
+        pytest.param(
+            moved(PARAMS)
+            + f'<img src="{PLUGIN_FILES.replace("blog", "no")}a.png">'
+            + WP_JSON.replace("blog", "no"),
+            id="the script before all others",
+        ),
+        pytest.param(
+            f'<img src="{PLUGIN_FILES}a.png">' + WP_JSON.replace("blog", "no"),
+            id="the files before the link",
+        ),
+    ],
+)
+def test_the_folder_of_a_classic_site_is_found_behind_optimisers(page):
+    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", SITE + "/help/")
+    assert chat.ajax_url == IN_FOLDER
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(BROKEN_SCRIPT, id="a broken script"),
+        pytest.param(moved(PARAMS)[:60] + '"></script>', id="a script cut off"),
+        pytest.param(moved("<script>var wpaicgParams = {oh no};</script>"), id="no JSON in it"),
+        pytest.param(moved(PARAMS).replace("src=", "title="), id="a script in a title"),
+        pytest.param(WP_JSON.replace("/wp-json/", "/"), id="a link without wp-json"),
+        pytest.param(WP_JSON.replace("blog/", ""), id="a link at the top"),
+        pytest.param(WP_JSON.replace("https://api.w.org/", "next"), id="another link"),
+        pytest.param(f"<!-- {WP_JSON} -->", id="a link in a comment"),
+        pytest.param(f"<img src='{PLUGIN_FILES.replace('gpt3-', '')}a.png'>", id="other files"),
+    ],
+)
+def test_a_classic_site_that_shows_no_folder_is_asked_at_the_top(page):
+    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", SITE + "/help/")
+    assert chat.ajax_url == AJAX
 
 
 # ------------------------------------------------------------------------------- Page: odd values
@@ -933,8 +1237,8 @@ def test_a_reference_of_5000_digits_in_a_page_does_no_harm(mock):
 
 
 ODD_TEXT = ["\ud800", "a\udfffb", "\ud83d" * 3, "\0", "line\nbreak", "\x7f"]
-NO_TEXT = [[1], {"a": "b"}, 1.5, None]
-NUMBERS = [pytest.param(True, id="True"), pytest.param(10**400, id="10**400")]
+NO_TEXT = [[1], {"a": "b"}, 1.5, True, None]
+NUMBERS = [pytest.param(7, id="7"), pytest.param(10**400, id="10**400")]
 
 
 @pytest.mark.parametrize("value", [*ODD_TEXT, *NO_TEXT, *NUMBERS], ids=ascii)
@@ -973,15 +1277,73 @@ def test_a_line_break_for_a_nonce_or_post_id_is_none(mock, field, name):
         ChatgptFree(SITE).complete("Hi")
 
 
-# ----------------------------------------------------------------------------------- Page: growth
+# ----------------------------------------------------------------------------------- Page: limits
 
 
 def search_for_chats(page):
-    with contextlib.suppress(ChatNotFoundError):
-        find_chats(page)
+    """The chats of a page, if it has any."""
+    try:
+        return find_chats(page)
+    except ChatNotFoundError:
+        return ()
 
 
 BOX = "<p class=wpaicg-chatbox data-nonce=1 data-post-id=2>"
+
+
+def test_a_page_gives_no_more_than_its_first_1000_chats():
+    chats = find_chats("".join(current_box(number) for number in range(1, 1_201)))
+    assert [chat.bot_id for chat in chats] == [str(number) for number in range(1, 1_001)]
+
+
+def numbered(begin, piece, end):
+    """A function that makes a page with so many of these pieces, each with a number of its own."""
+    return lambda count: begin + "".join(piece % number for number in range(1, count + 1)) + end
+
+
+WIDGETS_BEFORE = numbered("", "<p class=wpaicg-chatbox data-nonce=%d>", BOX)
+NAMES_BEFORE = numbered("<p ", "a%d ", "class=wpaicg-chatbox data-nonce=1 data-post-id=2>")
+
+
+@pytest.mark.parametrize(
+    ("page", "is_found"),
+    [
+        pytest.param(WIDGETS_BEFORE(999), True, id="the last of 1000 chats"),
+        pytest.param(WIDGETS_BEFORE(1000), False, id="the last of 1001 chats"),
+        pytest.param(NAMES_BEFORE(997), True, id="the last of 1000 attributes"),
+        pytest.param(NAMES_BEFORE(998), False, id="the last of 1001 attributes"),
+    ],
+)
+def test_a_chat_and_an_attribute_count_among_the_first_1000(page, is_found):
+    assert [chat.post_id for chat in search_for_chats(page)] == ["2"] * is_found
+
+
+@pytest.mark.parametrize(
+    "page_of",
+    [
+        pytest.param(
+            numbered("", '<i data-config=\'{"nonce":1,"botId":%d}\'>', ""), id="current chats"
+        ),
+        pytest.param(
+            numbered("", "<p class=wpaicg-chatbox data-nonce=%d>", ""), id="classic chats"
+        ),
+        pytest.param(numbered("<p data-config ", "a%d ", ">"), id="attributes"),
+    ],
+)
+def test_a_page_of_too_many_takes_no_more_memory_than_one_of_1000(page_of):
+    def memory_for(page):
+        with peak_memory() as peak:
+            search_for_chats(page)
+            return peak()
+
+    usual, many = page_of(1_000), page_of(20_000)
+    memory_for(usual)
+    # a tag's own text is taken out of the page
+    assert memory_for(many) < memory_for(usual) + 2 * len(many)
+
+
+# ----------------------------------------------------------------------------------- Page: growth
+
 
 HOSTILE_PAGES = {  # the piece between the bars is repeated
     "quote behind a value": '<div wpaicg-chat a=b="|x|<">',
@@ -1015,6 +1377,13 @@ HOSTILE_PAGES = {  # the piece between the bars is repeated
     "digits in a name": '<i data-config=\'{"nonce":1,"botId":1,"headerName":"&amp;#'
     + DIGITS
     + "|1|\"}'>",
+    "moved scripts": f"|src=data:text/javascript;base64,QQ==|{BOX}",
+    "a long moved script": f"src=data:text/javascript;base64,|QUFB|{BOX}",
+    "charsets": f"src=data:text/javascript;|charset=a;|{BOX}",
+    "plugin files": f"|/wp-content/plugins/gpt3-ai-content-generator/|{BOX}",
+    "slashes before plugin files": f"|/|/wp-content/plugins/gpt3-ai-content-generator/{BOX}",
+    "links": f"|<link rel=https://api.w.org/>|{BOX}",
+    "a long link": f"<link rel=https://api.w.org/ href=|/wp-json/|>{BOX}",
     "comments": "|<!--|",
     "comments' ends": "<!--|--!|",
     "hyphens": "<!--|-|",
@@ -1052,7 +1421,688 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
         assert peak() < 20 * len(page)
 
 
-# ----------------------------------------------------------- Event stream and answer: text and end
+# ----------------------------------------------------------------------------------- Event stream
+
+
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [
+        pytest.param("", [], id="nothing"),
+        pytest.param('data: {"a": 1}\n\n', [("", {"a": 1})], id="an object"),
+        pytest.param("data: [DONE]\n\n", [("", "[DONE]")], id="text"),
+        pytest.param("data: [1, 2]\n\n", [("", "[1, 2]")], id="a list"),
+        pytest.param("data: null\n\n", [("", "null")], id="null"),
+        pytest.param('data: "Hi"\n\n', [("", '"Hi"')], id="a JSON string"),
+        pytest.param("data:\n\n", [("", "")], id="empty data"),
+        pytest.param("data:{}\ndata:  {}\n\n", [("", {}), ("", {})], id="blanks behind a colon"),
+        pytest.param("event: done\ndata: 1\n\n", [("done", "1")], id="a name"),
+        pytest.param("event:done\ndata:1\n\n", [("done", "1")], id="a name without a blank"),
+        pytest.param("event: a\ndata: 1\n\ndata: 2\n\n", [("a", "1"), ("", "2")], id="a name ends"),
+        pytest.param(
+            "event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data of a name"
+        ),
+        pytest.param(
+            "event: a\ndata: 1\nevent: b\ndata: 2\n",
+            [("a", "1"), ("b", "2")],
+            id="names without empty lines",
+        ),
+        pytest.param("event: a\n\ndata: 1\n", [("", "1")], id="a name without data"),
+        pytest.param("event: a\r\ndata: 1\r\n\r\n", [("a", "1")], id="CRLF"),
+        pytest.param("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")], id="marks"),
+        pytest.param(
+            ": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")], id="comments and other fields"
+        ),
+        pytest.param("data: 1", [("", "1")], id="no last line end"),
+        pytest.param(
+            'data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="data on three lines"
+        ),
+        pytest.param(
+            'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
+            [("a", {"a": 1}), ("", "2")],
+            id="an object goes on without data",
+        ),
+        pytest.param('{"a": 1}', [("", {"a": 1})], id="JSON"),
+        pytest.param('{\n "a":\n 1\n}\n', [("", {"a": 1})], id="JSON on many lines"),
+        pytest.param(' \ufeff {"a": 1}', [("", {"a": 1})], id="JSON behind blanks and a mark"),
+        pytest.param(
+            '<b>Oops</b>\n{"a": 1}\n{"b": 2}\n',
+            [("", "<b>Oops</b>\n"), ("", {"a": 1}), ("", {"b": 2})],
+            id="text and two objects",
+        ),
+        pytest.param(
+            "<b>Oops</b>\ndata: 1\n\n", [("", "1"), ("", "<b>Oops</b>\n")], id="text in an event"
+        ),
+        pytest.param('{"a": oh', [("", '{"a": oh\n')], id="half an object"),
+        pytest.param(
+            'event: message\ndata: {"a": "the "b""}\n\n',
+            [("message", '{"a": "the "b""}\n')],
+            id="broken JSON",
+        ),
+        pytest.param(
+            '{\n"a": 1\n}event: message\ndata: 2\n\n',
+            [("", {"a": 1}), ("message", "2")],
+            id="a name behind an object",
+        ),
+        pytest.param(
+            '{\r\n"a": 1\r\n}event: message\r\ndata: 2\r\n\r\n',
+            [("", {"a": 1}), ("message", "2")],
+            id="a name behind an object, CRLF",
+        ),
+        pytest.param(
+            "Oops event: message\ndata: 2\n\n",
+            [("", "Oops \n"), ("message", "2")],
+            id="a name behind text",
+        ),
+        pytest.param(
+            "data: a\u2028b\x85c\x0bd\rf\n\n", [("", "a\u2028b\x85c\x0bd\rf")], id="other breaks"
+        ),
+        pytest.param(b"data: a\xffb\n\n", [("", "a\ufffdb")], id="no UTF-8"),
+        pytest.param(
+            f'data: {{"a": {DIGITS}}}\n\n', [("", f'{{"a": {DIGITS}}}\n')], id="too many digits"
+        ),
+    ],
+)
+@pytest.mark.parametrize("cut", ["whole", "bytes"])
+def test_a_stream_becomes_events(stream, events, cut):
+    """In one read, or with every character and line cut in two."""
+    raw = stream if isinstance(stream, bytes) else stream.encode()
+    pieces = [raw] if cut == "whole" else [raw[i : i + 1] for i in range(len(raw))]
+    assert read_events(*pieces) == events
+
+
+# ------------------------------------------------------------------------ Answer: what events mean
+
+
+def take(*events):
+    """An answer that has taken these events, and its text."""
+    answer = new_answer()
+    return answer, "".join(answer.take(name, data) for name, data in events)
+
+
+def delta(content, **choice):
+    """A provider's chunk as an event brings it."""
+    return {"id": 1, "choices": [{"delta": {"content": content}, **choice}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text", "is_complete"),
+    [
+        pytest.param("", delta("Hi"), "Hi", False, id="text"),
+        pytest.param("", delta("Hi", finish_reason=None), "Hi", False, id="text, not finished"),
+        pytest.param("", delta("Hi", finish_reason="stop"), "Hi", True, id="last text"),
+        pytest.param("message", delta("Hi"), "Hi", False, id="text with a name and an id"),
+        pytest.param(
+            "message",
+            {"object": "chunk", "choices": [{"delta": {"content": "Hi"}}]},
+            "Hi",
+            False,
+            id="text with a name and an object",
+        ),
+        pytest.param("", {"choices": [{"text": "Hi"}]}, "Hi", False, id="text of an old model"),
+        pytest.param(
+            "",
+            {"choices": [{"text": "Hi", "finish_reason": "length"}]},
+            "Hi",
+            True,
+            id="last text of an old model",
+        ),
+        pytest.param(
+            "thread.message.delta",
+            {"delta": {"content": [{"text": {"value": "H"}}, {"text": {"value": "i"}}, 7]}},
+            "Hi",
+            False,
+            id="text of an assistant",
+        ),
+        pytest.param(
+            "",
+            {"status": "success", "msg": "Something went wrong", "data": "Hi"},
+            "Hi",
+            True,
+            id="JSON",
+        ),
+        pytest.param("", {"data": "Hi"}, "Hi", True, id="JSON of data alone"),
+        pytest.param("", {"delta": "Hi"}, "Hi", False, id="current text"),
+        pytest.param(
+            "warning",
+            {"error": " four (Incomplete: max_output_tokens)"},
+            " four (Incomplete: max_output_tokens)",
+            False,
+            id="warning",
+        ),
+    ],
+)
+def test_an_event_brings_text(name, data, text, is_complete):
+    answer, its_text = take((name, data))
+    assert its_text == text
+    assert (answer.has_text, answer.is_complete, answer.is_over) == (True, is_complete, False)
+
+
+NO_ANSWER = "the site sent no answer"
+EMPTY = "the site's answer is empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        # nothing
+        pytest.param("", {}, NO_ANSWER, id="empty"),
+        pytest.param("", {"usage": None}, NO_ANSWER, id="empty usage"),
+        pytest.param("", {"data": {"a": 1}}, NO_ANSWER, id="unknown data"),
+        pytest.param("", {"choices": []}, NO_ANSWER, id="no choices"),
+        pytest.param("", {"choices": [None]}, NO_ANSWER, id="choice of nothing"),
+        pytest.param("", {"choices": [{"delta": None}]}, NO_ANSWER, id="no delta"),
+        pytest.param("", delta(7), NO_ANSWER, id="delta of a number"),
+        pytest.param("", {"delta": ""}, NO_ANSWER, id="current text of nothing"),
+        pytest.param("", {"error": {}, "errors": 1}, NO_ANSWER, id="error of nothing"),
+        pytest.param("thread_id", "thread_abc", NO_ANSWER, id="thread"),
+        pytest.param(
+            "thread.message.completed", {"delta": {"content": "no"}}, NO_ANSWER, id="completed"
+        ),
+        pytest.param("message", "[LIMITED]", NO_ANSWER, id="limited, with a name"),
+        pytest.param("message_start", {"message_id": "m"}, NO_ANSWER, id="start"),
+        pytest.param("warning", {}, NO_ANSWER, id="warning of nothing"),
+        pytest.param(
+            "status", {"status": "error", "delta": "no", "error": "no"}, NO_ANSWER, id="status"
+        ),
+        pytest.param("status", "no", NO_ANSWER, id="status of text"),
+        pytest.param("citations", {"delta": "no"}, NO_ANSWER, id="citations"),
+        pytest.param("grounding_metadata", {"error": "no"}, NO_ANSWER, id="grounding"),
+        pytest.param("openai_response_id", {"delta": "no"}, NO_ANSWER, id="OpenAI's id"),
+        pytest.param("google_interaction_id", {"delta": "no"}, NO_ANSWER, id="Google's id"),
+        # the end of the answer
+        pytest.param("", {"choices": [{"finish_reason": "stop"}]}, EMPTY, id="finished"),
+        pytest.param("", {"status": "success", "data": None}, EMPTY, id="JSON without text"),
+        # what counts only at the end of the stream
+        pytest.param("", "[LIMITED]", "[LIMITED]", id="limited"),
+        pytest.param("", "<p>502</p>\n", "502", id="HTML"),
+        pytest.param("error", "API down", "API down", id="error of text"),
+        pytest.param("message", {"choices": [{"delta": {"content": " key"}}]}, "key", id="dressed"),
+        pytest.param(
+            "message",
+            '{"choices": [{"delta": {"content": "the "key" is"}}]}',
+            'the "key" is',
+            id="dressed, with quotes",
+        ),
+        pytest.param(
+            "message",
+            '{"choices": [{"delta": {"content": "two',
+            "two",
+            id="dressed, with a line break",
+        ),
+    ],
+)
+def test_an_event_brings_no_text(name, data, words):
+    answer, text = take((name, data))
+    assert (text, answer.has_text, answer.is_over) == ("", False, False)
+    with pytest.raises(ChatgptFreeError) as caught:
+        answer.end(None)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("", "[DONE]"), ("done", "[DONE]"), ("done", {"finished": True}), ("done", {})],
+    ids=["classic", "assistant", "current", "current, empty"],
+)
+def test_an_end_marker_ends_an_answer(name, data):
+    answer, text = take(("", {"delta": "Hi"}), (name, data))
+    assert (text, answer.is_complete, answer.is_over) == ("Hi", True, True)
+    answer.end(None)
+
+
+NO_WORDS = "the site reported an error without words"
+NEEDS_BROWSER = "the site asks for a check that needs a browser"
+ADVICE = (
+    "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
+    "cookies={…}, headers={'User-Agent': …}"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "words"),
+    [
+        pytest.param(
+            "",
+            {"error": {"message": "Down", "type": "server_error"}},
+            ChatgptFreeError,
+            "Down",
+            id="error",
+        ),
+        pytest.param(
+            "",
+            {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}},
+            RateLimitError,
+            "Slow down",
+            id="limit",
+        ),
+        pytest.param(
+            "",
+            {"status": "error", "msg": "It&#039;s <b>broken</b>"},
+            ChatgptFreeError,
+            "It's broken",
+            id="JSON error",
+        ),
+        pytest.param(
+            "message", {"status": "error", "msg": "No."}, ChatgptFreeError, "No.", id="with a name"
+        ),
+        pytest.param(
+            "assistant_error",
+            {"status": "error", "msg": "No assistant"},
+            ChatgptFreeError,
+            "No assistant",
+            id="assistant's error",
+        ),
+        pytest.param(
+            "",
+            {"msg": "Used up", "tokenLimitReached": True},
+            RateLimitError,
+            "Used up",
+            id="token limit",
+        ),
+        pytest.param(
+            "", {"msg": "Bad word", "messageFlagged": True}, ChatgptFreeError, "Bad word", id="flag"
+        ),
+        pytest.param(
+            "message",
+            {"choices": [{"finish_reason": "stop"}]},
+            ChatgptFreeError,
+            NO_WORDS,
+            id="dressed, finished",
+        ),
+        pytest.param(
+            "error", {"error": "Guests may not"}, ChatgptFreeError, "Guests may not", id="event"
+        ),
+        pytest.param(
+            "",
+            {"success": False, "data": {"message": "Security check failed."}},
+            ChatgptFreeError,
+            "Security check failed.",
+            id="failure",
+        ),
+        # quotas and checks of the site's own
+        pytest.param(
+            "error",
+            {"error": "Enough.", "quota_notice": {"type": "quota_notice"}},
+            RateLimitError,
+            "Enough.",
+            id="quota",
+        ),
+        pytest.param(
+            "",
+            {"success": False, "data": {"message": "Enough.", "quota_notice": {"type": "x"}}},
+            RateLimitError,
+            "Enough.",
+            id="quota one level down",
+        ),
+        pytest.param(
+            "error",
+            {"error": {"message": "Enough.", "quota_notice": {"type": "x"}}},
+            RateLimitError,
+            "Enough.",
+            id="quota in the error",
+        ),
+        pytest.param(
+            "error",
+            {"error": "Your credits have run out."},
+            RateLimitError,
+            "Your credits have run out.",
+            id="credits",
+        ),
+        pytest.param(
+            "",
+            {"error": "Solve this", "ts_required": True},
+            BlockedError,
+            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
+            id="check",
+        ),
+        pytest.param(
+            "",
+            {"success": False, "data": {"message": "Solve this", "ts_required": True}},
+            BlockedError,
+            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
+            id="check one level down",
+        ),
+        pytest.param(
+            "error",
+            {"error": {"message": "Solve this", "ts_required": 1}},
+            BlockedError,
+            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
+            id="check in the error",
+        ),
+        pytest.param(
+            "",
+            {"success": False, "data": {"ts_required": True}},
+            BlockedError,
+            f"{NEEDS_BROWSER}. {ADVICE}",
+            id="check without words",
+        ),
+        pytest.param(
+            "",
+            {"error": "No.", "ts_required": False, "data": {"quota_notice": None}},
+            ChatgptFreeError,
+            "No.",
+            id="neither check nor quota",
+        ),
+        # without words
+        pytest.param("", {"error": {"code": 500}}, ChatgptFreeError, NO_WORDS, id="code alone"),
+        pytest.param(
+            "",
+            {"error": {"code": "rate_limit_exceeded"}},
+            RateLimitError,
+            "a limit was reached",
+            id="limit alone",
+        ),
+        pytest.param("", {"error": True}, ChatgptFreeError, NO_WORDS, id="True"),
+        pytest.param("", {"error": [1]}, ChatgptFreeError, NO_WORDS, id="a list"),
+        pytest.param("", {"error": "<br>"}, ChatgptFreeError, NO_WORDS, id="a tag"),
+        pytest.param("", {"msg": ""}, ChatgptFreeError, NO_WORDS, id="no message"),
+        pytest.param("", {"status": "error"}, ChatgptFreeError, NO_WORDS, id="status alone"),
+        pytest.param("", {"success": False}, ChatgptFreeError, NO_WORDS, id="failure alone"),
+        pytest.param("", {"success": False, "data": {}}, ChatgptFreeError, NO_WORDS, id="no data"),
+        pytest.param("error", {}, ChatgptFreeError, NO_WORDS, id="event of nothing"),
+    ],
+)
+def test_an_event_reports_an_error_with_words(name, data, kind, words):
+    with pytest.raises(ChatgptFreeError) as caught:
+        take((name, data))
+    assert type(caught.value) is kind
+    assert str(caught.value) == words
+
+
+MESSAGE_START = ("message_start", {"message_id": "m"})
+HI, BYE = ("", {"delta": "Hi"}), ("", {"delta": "Bye"})
+
+
+def warning(words):
+    return ("warning", {"error": words})
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        pytest.param([MESSAGE_START, HI, BYE], "HiBye", id="one message"),
+        pytest.param([MESSAGE_START, HI, MESSAGE_START, BYE], "Hi\n\nBye", id="two messages"),
+        pytest.param([HI, *[MESSAGE_START] * 3, BYE, BYE], "Hi\n\nByeBye", id="three starts"),
+        pytest.param([MESSAGE_START, MESSAGE_START, HI], "Hi", id="no text before"),
+        pytest.param([HI, MESSAGE_START], "Hi", id="nothing behind"),
+        pytest.param([HI, MESSAGE_START, ("", {"delta": ""})], "Hi", id="no text behind"),
+        pytest.param(
+            [HI, MESSAGE_START, ("", {"delta": ""}), BYE], "Hi\n\nBye", id="an empty piece behind"
+        ),
+        pytest.param([HI, MESSAGE_START, warning(" (x)")], "Hi\n\n (x)", id="a warning behind"),
+        pytest.param([HI, warning(" four")], "Hi four", id="warning with a blank"),
+        pytest.param([HI, warning("\nfour")], "Hi\nfour", id="warning with a line break"),
+        pytest.param([HI, warning("Claude stopped.")], "Hi\n\nClaude stopped.", id="warning"),
+        pytest.param([warning("Claude stopped.")], "Claude stopped.", id="warning alone"),
+        pytest.param([HI, warning(""), BYE], "HiBye", id="warning of nothing"),
+        pytest.param([HI, ("warning", {}), BYE], "HiBye", id="warning without words"),
+        pytest.param([HI, ("status", {}), BYE], "HiBye", id="another event"),
+    ],
+)
+def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(events, text):
+    assert take(*events)[1] == text
+
+
+# ------------------------------------------------------------------------------- Answer: sources
+
+PARIS, ROME = "https://paris.example/?a=1&b=2", "http://rome.example/"
+
+OPENAI_SOURCE = {
+    "type": "char_location",
+    "url": PARIS,
+    "title": "Paris\ntoday",
+    "source_title": "News",
+    "start_char_index": 0,
+    "end_char_index": 5,
+    "cited_text": "Paris",
+}
+
+CLAUDE_SOURCE = {
+    "type": "web_search_result_location",
+    "url": ROME,
+    "title": "Rome",
+    "cited_text": "Rome",
+}
+
+GOOGLE_SOURCES = {
+    "searchEntryPoint": {"renderedContent": "<b>no</b>"},
+    "groundingChunks": [
+        {"web": {"uri": ROME, "title": "Rome"}},
+        {"web": {"uri": PARIS, "title": "Paris today"}},
+    ],
+}
+
+PARIS_FOUND = {"title": "Paris today", "url": PARIS}
+ROME_FOUND = {"title": "Rome", "url": ROME}
+
+
+def citations(*sources):
+    """An event as its reader sees it: a list is no JSON object, so it stays text."""
+    return ("citations", json.dumps(sources))
+
+
+def done(**more):
+    return ("done", {"finished": True, **more})
+
+
+@pytest.mark.parametrize(
+    ("events", "sources"),
+    [
+        pytest.param([HI, done()], [], id="none"),
+        pytest.param([citations(OPENAI_SOURCE)], [PARIS_FOUND], id="OpenAI's"),
+        pytest.param([citations(CLAUDE_SOURCE)], [ROME_FOUND], id="Claude's"),
+        pytest.param(
+            [("grounding_metadata", GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's"
+        ),
+        pytest.param(
+            [("citations", {"citations": [CLAUDE_SOURCE]})],
+            [ROME_FOUND],
+            id="an object with a list",
+        ),
+        pytest.param(
+            [done(citations=[OPENAI_SOURCE, CLAUDE_SOURCE])],
+            [PARIS_FOUND, ROME_FOUND],
+            id="in the end",
+        ),
+        pytest.param(
+            [done(grounding_metadata=GOOGLE_SOURCES)],
+            [ROME_FOUND, PARIS_FOUND],
+            id="Google's in the end",
+        ),
+        pytest.param(
+            [done(citations=json.dumps([CLAUDE_SOURCE]))], [ROME_FOUND], id="text in the end"
+        ),
+        pytest.param(
+            [
+                citations(CLAUDE_SOURCE),
+                citations(OPENAI_SOURCE, CLAUDE_SOURCE),
+                done(citations=[OPENAI_SOURCE, {"url": ROME, "title": "Another title"}]),
+            ],
+            [ROME_FOUND, PARIS_FOUND],
+            id="each address once, in order",
+        ),
+        pytest.param(
+            [citations({"url": ROME, "source_title": "Rome"})], [ROME_FOUND], id="a second title"
+        ),
+        pytest.param(
+            [citations({"url": ROME, "title": None})],
+            [{"title": ROME, "url": ROME}],
+            id="no title",
+        ),
+        pytest.param(
+            [citations({"url": ROME, "title": "x" * 1000})],
+            [{"title": "x" * 300, "url": ROME}],
+            id="a long title",
+        ),
+        pytest.param(
+            [
+                citations(
+                    {"url": "javascript:alert(1)"},
+                    {"url": ROME + "\x1b[31m"},
+                    {"url": 7, "uri": None},
+                    {"title": "No address"},
+                    {"web": "no"},
+                    [CLAUDE_SOURCE],
+                    "no",
+                    None,
+                    CLAUDE_SOURCE,
+                )
+            ],
+            [ROME_FOUND],
+            id="one good among bad",
+        ),
+        pytest.param(
+            [
+                ("citations", "no JSON"),
+                ("citations", "[" * 100_000),
+                ("citations", f'[{{"url": {DIGITS}}}]'),
+                ("citations", '"text"'),
+                ("citations", "7"),
+                ("citations", {"citations": {"url": ROME}}),
+                ("grounding_metadata", {"groundingChunks": 7}),
+                ("grounding_metadata", {"groundingChunks": {"web": {"uri": ROME}}}),
+                ("grounding_metadata", "[]"),
+                done(citations=7, grounding_metadata=["no"]),
+            ],
+            [],
+            id="nonsense",
+        ),
+    ],
+)
+def test_the_sources_of_a_search_are_found_and_nonsense_does_no_harm(events, sources):
+    answer, text = take(HI, *events, *([] if events[-1][0] == "done" else [done()]))
+    answer.end(None)
+    assert answer.sources() == sources
+
+
+def test_a_reply_has_the_sources():
+    answer = [
+        CURRENT_HEAD,
+        CURRENT_TEXT,
+        "event: citations\n" + data(json.dumps([OPENAI_SOURCE])),
+        "event: done\n" + data({"finished": True, "citations": [OPENAI_SOURCE, CLAUDE_SOURCE]}),
+    ]
+    reply = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, *answer)).complete("Hi")
+    assert (reply, reply.sources) == ("Hello, wörld 🌍", [PARIS_FOUND, ROME_FOUND])
+
+
+# ------------------------------------------------------------- Answer: forms and unknown events
+
+
+def form(**definition):
+    return "event: display_form_event\n" + data(definition)
+
+
+UNKNOWN = "its events are not known here:"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        pytest.param(
+            form(form_definition={"title": "Contact us", "fields": []}) + CURRENT_DONE,
+            ChatgptFreeError,
+            "the site answers with a form: Contact us",
+            id="form",
+        ),
+        pytest.param(
+            form(title="Q &amp; A\n2") + CURRENT_DONE,
+            ChatgptFreeError,
+            "the site answers with a form: Q & A 2",
+            id="form without a definition",
+        ),
+        pytest.param(
+            form(form_definition=[7]) + CURRENT_DONE,
+            ChatgptFreeError,
+            "the site answers with a form: without a title",
+            id="form without a title",
+        ),
+        pytest.param(
+            form(title="Contact us"),
+            ChatgptFreeError,
+            "the site answers with a form: Contact us",
+            id="form without an end",
+        ),
+        pytest.param(
+            CURRENT_HEAD + "event: delta_v2\n" + data({"text": "Hi"}) + CURRENT_DONE,
+            ChatgptFreeError,
+            f"the site's answer is empty; {UNKNOWN} delta_v2",
+            id="unknown event",
+        ),
+        pytest.param(
+            "event: delta_v2\n" + data({"text": "Hi"}),
+            IncompleteReplyError,
+            f"the site sent no answer; {UNKNOWN} delta_v2",
+            id="unknown event without an end",
+        ),
+        pytest.param(
+            "event: delta_v2\ndata: Hi\n\n" + CURRENT_DONE,
+            ChatgptFreeError,
+            f"the site's answer is empty; {UNKNOWN} delta_v2",
+            id="unknown event of text",
+        ),
+        pytest.param(
+            "".join(f"event: {name}\ndata: {{}}\n\n" for name in "babcb") + CURRENT_DONE,
+            ChatgptFreeError,
+            f"the site's answer is empty; {UNKNOWN} b, a, c",
+            id="unknown events, each once",
+        ),
+        pytest.param(
+            "".join(f"event: e{number}\ndata: {{}}\n\n" for number in range(99)) + CURRENT_DONE,
+            ChatgptFreeError,
+            f"the site's answer is empty; {UNKNOWN} e0, e1, e2, e3, e4, e5, e6, e7, e8, e9",
+            id="many unknown events",
+        ),
+        pytest.param(
+            f"event: \x1b{'x' * 99}\ndata: {{}}\n\n" + CURRENT_DONE,
+            ChatgptFreeError,
+            f"the site's answer is empty; {UNKNOWN} {'x' * 50}",
+            id="a long name with a control character",
+        ),
+        pytest.param(
+            CURRENT_HEAD
+            + "".join(
+                f"event: {name}\ndata: {{}}\n\nevent: {name}\ndata: [1]\n\n"
+                for name in (
+                    "status",
+                    "citations",
+                    "grounding_metadata",
+                    "google_interaction_id",
+                    "thread_id",
+                    "thread.run.created",
+                    "warning",
+                )
+            )
+            + CURRENT_DONE,
+            ChatgptFreeError,
+            "the site's answer is empty",
+            id="known events",
+        ),
+        pytest.param(
+            "<title>Just a moment...</title>",
+            BlockedError,
+            f"{NEEDS_BROWSER}. {ADVICE}",
+            id="check",
+        ),
+    ],
+)
+def test_an_answer_without_text_says_what_came_instead(answer, kind, words):
+    texts, error = ask_site(CURRENT_PAGE, answer)
+    assert (texts, type(error), str(error)) == ([], kind, words)
+
+
+def requests_for_the_page(*answer):
+    session = StubSession(CURRENT_PAGE, *answer)
+    collect(ChatgptFree(SITE, session=session).stream("Hi"))
+    return [fields for fields in session.fields if is_for_page(fields)]
+
+
+def test_a_form_is_not_asked_for_twice():
+    assert len(requests_for_the_page(form(title="Contact us") + CURRENT_DONE)) == 1
+    assert len(requests_for_the_page(CURRENT_DONE)) == 2
+
+
+# --------------------------------------------------------------------------- Answer: text and end
 
 
 ASSISTANT = (
@@ -1091,9 +2141,9 @@ TRANSCRIPTS = [
 ]
 
 
-def text_of(page, answer):
-    """All text of an answer, of which each failure tells the same."""
-    texts, error = ask_site(page, answer)
+def text_of(bot):
+    """All text of the answer to a bot, of which each failure tells the same."""
+    texts, error = collect(bot.stream("Hi"))
     assert all(isinstance(text, str) and text for text in texts)
     assert getattr(error, "partial", "") == ("".join(texts) if error else "")
     assert not (error and texts) or isinstance(error, IncompleteReplyError)
@@ -1163,221 +2213,6 @@ HOSTILE_ERRORS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "payload", "kind", "words"),
-    [
-        # either protocol
-        pytest.param("", "[DONE]", "end", "", id="end"),
-        pytest.param("done", {"finished": True}, "end", "", id="done"),
-        pytest.param("done", "[DONE]", "end", "", id="done of an assistant"),
-        pytest.param("", "[LIMITED]", "noise", "[LIMITED]", id="limited"),
-        pytest.param("", "<p>502</p>\n", "noise", "<p>502</p>\n", id="noise"),
-        pytest.param("", {}, "nothing", "", id="empty"),
-        pytest.param("", {"usage": None}, "nothing", "", id="empty usage"),
-        pytest.param("", {"data": {"a": 1}}, "nothing", "", id="unknown data"),
-        # classic: text
-        pytest.param(
-            "", {"id": 1, "choices": [{"delta": {"content": "Hi"}}]}, "text", "Hi", id="text"
-        ),
-        pytest.param(
-            "message",
-            {"id": 1, "choices": [{"delta": {"content": "Hi"}}]},
-            "text",
-            "Hi",
-            id="text with a name and an id",
-        ),
-        pytest.param(
-            "message",
-            {"object": "chunk", "choices": [{"delta": {"content": "Hi"}}]},
-            "text",
-            "Hi",
-            id="text with a name and an object",
-        ),
-        pytest.param("", {"choices": [{"text": "Hi"}]}, "text", "Hi", id="text of an old model"),
-        pytest.param("", {"choices": []}, "nothing", "", id="no choices"),
-        pytest.param("", {"choices": [None]}, "nothing", "", id="choice of nothing"),
-        pytest.param("", {"choices": [{"delta": None}]}, "text", "", id="no delta"),
-        pytest.param(
-            "", {"choices": [{"delta": {"content": 7}}]}, "text", "", id="delta of a number"
-        ),
-        pytest.param(
-            "",
-            {"choices": [{"delta": {"content": "Hi"}, "finish_reason": None}]},
-            "text",
-            "Hi",
-            id="text, not finished",
-        ),
-        pytest.param(
-            "",
-            {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]},
-            "last",
-            "Hi",
-            id="last text",
-        ),
-        pytest.param(
-            "",
-            {"choices": [{"text": "Hi", "finish_reason": "length"}]},
-            "last",
-            "Hi",
-            id="last text of an old model",
-        ),
-        pytest.param("", {"choices": [{"finish_reason": "stop"}]}, "last", "", id="finished"),
-        pytest.param(
-            "thread.message.delta",
-            {"delta": {"content": [{"text": {"value": "H"}}, {"text": {"value": "i"}}, 7]}},
-            "text",
-            "Hi",
-            id="text of an assistant",
-        ),
-        pytest.param(
-            "thread.message.completed",
-            {"delta": {"content": "again"}},
-            "nothing",
-            "",
-            id="completed",
-        ),
-        pytest.param("thread_id", "thread_abc", "nothing", "thread_abc", id="thread"),
-        pytest.param(
-            "",
-            {"status": "success", "msg": "Something went wrong", "data": "Hi"},
-            "whole",
-            "Hi",
-            id="JSON",
-        ),
-        pytest.param(
-            "",
-            {"status": "success", "msg": "Something went wrong", "data": None},
-            "whole",
-            "",
-            id="JSON without text",
-        ),
-        pytest.param("", {"data": "Hi"}, "whole", "Hi", id="JSON of data alone"),
-        # classic: errors
-        pytest.param(
-            "message",
-            {"choices": [{"delta": {"content": " key"}}]},
-            "dressed",
-            " key",
-            id="dressed up",
-        ),
-        pytest.param(
-            "message",
-            {"choices": [{"finish_reason": "stop"}]},
-            "dressed",
-            "",
-            id="dressed up, finished",
-        ),
-        pytest.param(
-            "message",
-            '{"choices": [{"delta": {"content": "the "key" is"}}]}',
-            "dressed",
-            'the "key" is',
-            id="dressed up, with quotes",
-        ),
-        pytest.param(
-            "message",
-            '{"choices": [{"delta": {"content": "two',
-            "dressed",
-            "two",
-            id="dressed up, with a line break",
-        ),
-        pytest.param("message", "[LIMITED]", "nothing", "", id="dressed up, limited"),
-        pytest.param(
-            "",
-            {"error": {"message": "Down", "type": "server_error"}},
-            ChatgptFreeError,
-            "Down",
-            id="error",
-        ),
-        pytest.param("", {"error": {"code": 500}}, ChatgptFreeError, "", id="error of a code"),
-        pytest.param(
-            "",
-            {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}},
-            RateLimitError,
-            "Slow down",
-            id="error of a limit",
-        ),
-        pytest.param(
-            "",
-            {"status": "error", "msg": "It&#039;s <b>broken</b>"},
-            ChatgptFreeError,
-            "It's broken",
-            id="JSON error",
-        ),
-        pytest.param("", {"status": "error"}, ChatgptFreeError, "", id="JSON error without words"),
-        pytest.param(
-            "assistant_error",
-            {"status": "error", "msg": "No assistant"},
-            ChatgptFreeError,
-            "No assistant",
-            id="assistant's error",
-        ),
-        pytest.param(
-            "",
-            {"msg": "Used up", "tokenLimitReached": True},
-            RateLimitError,
-            "Used up",
-            id="token limit",
-        ),
-        pytest.param(
-            "",
-            {"msg": "Bad word", "messageFlagged": True},
-            ChatgptFreeError,
-            "Bad word",
-            id="flagged",
-        ),
-        pytest.param("", {"msg": ""}, ChatgptFreeError, "", id="message of nothing"),
-        # current
-        pytest.param("", {"delta": "Hi"}, "text", "Hi", id="current text"),
-        pytest.param("", {"delta": ""}, "nothing", "", id="current text of nothing"),
-        pytest.param(
-            "warning",
-            {"error": " four (Incomplete: max_output_tokens)"},
-            "text",
-            " four (Incomplete: max_output_tokens)",
-            id="warning",
-        ),
-        pytest.param("warning", {}, "text", "", id="warning of nothing"),
-        pytest.param(
-            "status", {"status": "error", "delta": "no", "error": "no"}, "nothing", "", id="status"
-        ),
-        pytest.param("citations", {"delta": "no"}, "nothing", "", id="citations"),
-        pytest.param("message_start", {"message_id": "aipkit-msg-1"}, "nothing", "", id="start"),
-        pytest.param(
-            "error",
-            {"error": "Guests may not"},
-            ChatgptFreeError,
-            "Guests may not",
-            id="current error",
-        ),
-        pytest.param(
-            "error",
-            {"error": "Enough.", "quota_notice": {"type": "quota_notice"}},
-            RateLimitError,
-            "Enough.",
-            id="quota",
-        ),
-        pytest.param("error", {}, ChatgptFreeError, "", id="current error without words"),
-        pytest.param(
-            "",
-            {"error": "Solve this first", "ts_required": True},
-            BlockedError,
-            "Solve this first",
-            id="check",
-        ),
-        pytest.param(
-            "",
-            {"success": False, "data": {"message": "Security check failed."}},
-            ChatgptFreeError,
-            "Security check failed.",
-            id="failure",
-        ),
-    ],
-)
-def test_an_event_has_one_meaning(name, payload, kind, words):
-    assert meaning_of(name, payload) == (kind, words)
-
-
 OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
 
 
@@ -1425,11 +2260,6 @@ OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason
         ),
         pytest.param(CLASSIC_ANSWER.replace("\n", "\r\n"), "Hello, wörld 🌍", id="CRLF"),
         pytest.param(
-            CLASSIC_ANSWER.replace("data: ", "data:"),
-            "Hello, wörld 🌍",
-            id="no blank behind the colon",
-        ),
-        pytest.param(
             CLASSIC_ANSWER.replace("\n\n", "\n"), "Hello, wörld 🌍", id="single line ends"
         ),
         pytest.param(
@@ -1461,7 +2291,6 @@ OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason
         pytest.param(
             json.dumps(JSON_ANSWER, indent=2) + "\n", "Hello, wörld", id="JSON on many lines"
         ),
-        pytest.param("\ufeff" + json.dumps(JSON_ANSWER), "Hello, wörld", id="JSON behind a mark"),
         pytest.param(
             "\n" + WARNING + json.dumps(JSON_ANSWER, indent=2) + "\n" + WARNING,
             "Hello, wörld",
@@ -1492,19 +2321,26 @@ OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason
             id="current warning",
         ),
         pytest.param(
-            'data: {"delta":\ndata: "Hello"}\n\n' + CURRENT_DONE, "Hello", id="data on two lines"
-        ),
-        pytest.param(
             'data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n' + DONE,
             "Hello",
             id="data on three lines",
         ),
         pytest.param(
-            'event: citations\ndata: {"delta":"no"}\n\nevent: grounding_metadata\ndata: [1]\n\n'
+            'event: delta_v2\ndata: {"delta":"no"}\n\nevent: delta_v3\ndata: [1]\n\n'
             + data({"delta": "Hello"})
             + CURRENT_DONE,
             "Hello",
             id="unknown events",
+        ),
+        pytest.param(
+            data({"delta": "Hello"}) + form(title="Contact us") + CURRENT_DONE,
+            "Hello",
+            id="form behind text",
+        ),
+        pytest.param(
+            CURRENT_HEAD + data({"delta": "Hello!"}) + CURRENT_ANSWER,
+            "Hello!\n\nHello, wörld 🌍",
+            id="greeting and answer",
         ),
     ],
 )
@@ -1536,27 +2372,29 @@ def test_a_field_cut_in_its_name_is_an_incomplete_reply(field):
 # ---------------------------------------------------------------------------------- Answer: limits
 
 
-NO_END = "the site sent 300,000 bytes without an end or any text of an answer"
+NO_END = "the site sent 50,000 bytes without an end or any text of an answer"
 
 
 @pytest.mark.parametrize(
     ("endless", "words"),
     [
-        pytest.param(b"data: x" * 900, "the site sent a line of over 30,000 bytes", id="data"),
-        pytest.param(b"x" * 50, "the site sent a line of over 30,000 bytes", id="bytes"),
+        pytest.param(b"data: x" * 900, "the site sent a line of over 20,000 bytes", id="data"),
+        pytest.param(b"x" * 50, "the site sent a line of over 20,000 bytes", id="bytes"),
         pytest.param(b"word\n" * 900, NO_END, id="lines"),
         pytest.param(b": ping\n\n" * 900, NO_END, id="comments"),
         pytest.param(b"data: {}\n\n" * 900, NO_END, id="events"),
         pytest.param(b'{"a":\n' * 900, NO_END, id="objects"),
         pytest.param(b'data: {"a":\n' * 900, NO_END, id="objects in data"),
+        pytest.param(b"data: [1]\n" * 900, NO_END, id="lists in data"),
     ],
 )
 def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_limits):
-    set_limits(line=30_000, body=300_000)
-    pieces = [endless] * 20_000
+    """In some 20 bytes for each that is read before the error, of many millions in all."""
+    set_limits(line=20_000, body=50_000)
+    pieces = [endless] * 10_000
     with peak_memory() as peak:
         _, error = read_answer(*pieces)
-        assert peak() < 2e6
+        assert peak() < 1.5e6
     assert type(error) is ChatgptFreeError
     assert str(error) == words
 
@@ -1569,11 +2407,10 @@ def test_an_answer_with_text_in_it_may_be_longer_than_one_without(set_limits):
 def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, set_limits):
     set_limits(answer=100_000)
     add_classic(mock, chunk("words " * 100) * 1000)
-    with pytest.raises(
-        IncompleteReplyError, match="broke off: the site's answer goes on after 100,000 characters"
-    ) as caught:
+    with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert 100_000 < len(caught.value.partial) <= 100_600
+    assert str(caught.value) == ("the answer broke off: it goes on after 100,000 characters")
+    assert caught.value.partial == "words " * 16_700
 
 
 # ---------------------------------------------------------------------------------- Answer: errors
@@ -1626,13 +2463,6 @@ TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached":
             "Banned",
             "",
             id="banned",
-        ),
-        pytest.param(
-            data({"msg": "Index gone", "pineconeError": True}),
-            ChatgptFreeError,
-            "Index gone",
-            "",
-            id="index",
         ),
         pytest.param(
             (dressed("Invalid") + dressed(" key.") + DRESSED_STOP) * 2 + data("[LIMITED]"),
@@ -1731,20 +2561,6 @@ TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached":
             id="limit behind text",
         ),
         pytest.param(
-            'event: assistant_error\ndata: {"status":"error","msg":"No assistant"}\n\n',
-            ChatgptFreeError,
-            "No assistant",
-            "",
-            id="assistant's error",
-        ),
-        pytest.param(
-            data({"error": {"code": 500}}),
-            ChatgptFreeError,
-            "the site reported an error without words",
-            "",
-            id="without words",
-        ),
-        pytest.param(
             chunk("Hello") + chunk(" wor"),
             IncompleteReplyError,
             "the answer broke off",
@@ -1776,11 +2592,18 @@ TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached":
             chunk(""), IncompleteReplyError, "the site sent no answer", "", id="empty text"
         ),
         pytest.param(
-            WARNING + "\n" + chunk("Hello"),
+            "<p>Welcome!</p>\n\n" + data("[LIMITED]") + chunk("Hello"),
             IncompleteReplyError,
             "the answer broke off",
             "Hello",
-            id="warning before text",
+            id="noise before text",
+        ),
+        pytest.param(
+            chunk("Hel") + "<p>Welcome!</p>\n\n" + chunk("lo"),
+            IncompleteReplyError,
+            "the answer broke off",
+            "Hello",
+            id="noise between texts",
         ),
         pytest.param(
             WARNING * 30 + "<p>There has been a critical error.</p>",
@@ -1903,10 +2726,7 @@ TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached":
             id="cut current answer",
         ),
         pytest.param(
-            CURRENT_HEAD
-            + "event: error\nid: err-1\n"
-            + data({"error": "Guests may not"})
-            + CURRENT_DONE,
+            CURRENT_HEAD + error_event("Guests may not"),
             ChatgptFreeError,
             "Guests may not",
             "",
@@ -1985,7 +2805,9 @@ def test_an_error_after_some_text_is_an_incomplete_reply(page, answer, reason):
             id="reset",
         ),
         pytest.param(
-            [socket.timeout()], ": nothing came from site.example for 7 seconds", id="stall"
+            [socket.timeout("timed out")],
+            ": nothing came from site.example for 7 seconds",
+            id="stall",
         ),
         pytest.param(["x" * 1001], ": the site sent a line of over 1,000 bytes", id="a long line"),
         pytest.param(
@@ -2006,22 +2828,42 @@ def test_the_words_of_an_error_are_short_and_on_one_line():
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "words"),
     [
-        {"json": {"status": "error", "msg": f"Oh no &#{DIGITS};"}},
-        {"body": f"<p>Oh no &#{DIGITS};"},
-        {"body": f"<p>Oh no &#x{DIGITS};", "status": 500},
-        {"body": f'{{"msg": "Oh no", "code": {DIGITS}}}', "status": 500},
-        {"body": data({"error": f"Oh no &#{DIGITS};"})},
-        {"body": f'Oh no {{"code": {DIGITS}}}'},
+        pytest.param(
+            {"json": {"status": "error", "msg": f"Oh no &#{DIGITS};"}},
+            f"Oh no &#{'1' * 291}…",
+            id="JSON",
+        ),
+        pytest.param({"body": f"<p>Oh no &#{DIGITS};"}, f"Oh no &#{'1' * 291}…", id="HTML"),
+        pytest.param(
+            {"body": f"<p>Oh no &#x{DIGITS};", "status": 500},
+            "HTTP 500: Oh no \ufffd",
+            id="hexadecimal",
+        ),
+        pytest.param(
+            {"body": f'{{"msg": "Oh no", "code": {DIGITS}}}', "status": 500},
+            f'HTTP 500: {{"msg": "Oh no", "code": {"1" * 274}…',
+            id="number",
+        ),
+        pytest.param(
+            {"body": data({"error": f"Oh no &#{DIGITS};"})},
+            f"Oh no &#{'1' * 291}…",
+            id="event",
+        ),
+        pytest.param(
+            {"body": f'Oh no {{"code": {DIGITS}}}'},
+            f'Oh no {{"code": {"1" * 284}…',
+            id="number in text",
+        ),
     ],
-    ids=["JSON", "HTML", "hexadecimal", "number", "event", "number in text"],
 )
 @pytest.mark.parametrize("add", [add_classic, add_current], ids=["classic", "current"])
-def test_numbers_of_5000_digits_in_an_error_are_the_sites_error(mock, error, add):
+def test_numbers_of_5000_digits_in_an_error_are_the_sites_error(mock, error, words, add):
     add(mock, error)
-    with pytest.raises(ChatgptFreeError, match="Oh no"):
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
+    assert str(caught.value) == words
 
 
 # -------------------------------------------------------------------------- Answer: damaged bodies
@@ -2035,29 +2877,30 @@ def test_numbers_of_5000_digits_in_an_error_are_the_sites_error(mock, error, add
 def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
     page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
     raw = transcript.encode()
-    whole = text_of(page, raw)
+    session = StubSession(page, raw)
+    bot = ChatgptFree(SITE, session=session)
+    whole = text_of(bot)
     assert whole
     for end in range(len(raw)):
-        assert whole.startswith(text_of(page, raw[:end]))
+        session.answer = [raw[:end]]
+        assert whole.startswith(text_of(bot))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_answers_raise_only_the_librarys_and_requests_exceptions(seed):
     chance = random.Random(seed)
-    for _ in range(400):
-        page, answer = (
-            chance.choice([CLASSIC_PAGE, CURRENT_PAGE]),
-            chance.choice(TRANSCRIPTS).encode(),
-        )
+    for _ in range(200):
+        page = chance.choice([CLASSIC_PAGE, CURRENT_PAGE])
+        answer = chance.choice(TRANSCRIPTS).encode()
         if chance.random() < 0.3:
             page = mutated(page.encode(), chance)
-        text_of(page, mutated(answer, chance))
+        text_of(ChatgptFree(SITE, session=StubSession(page, mutated(answer, chance))))
 
 
 # ---------------------------------------------------------------------------------- Answer: growth
 
 HOSTILE_ANSWERS = {
-    **HOSTILE_ERRORS,
+    **{name: HOSTILE_ERRORS[name] for name in ("lines", "braces", "objects", "whole objects")},
     "broken words": 'event: message\ndata: {|"content":"|',
     "lines of broken words": 'event: message\n|data: {"content":"a\n|',
     "blanks behind content": 'event: message\ndata: {|"content":' + " " * 500 + "|",
@@ -2265,8 +3108,132 @@ class OthersError(OSError):
     """As curl_cffi's and niquests' are: of no kind that `requests` knows."""
 
 
-class OthersTimeout(OthersError):
+class PartsSession(StubSession):
+    """A stub whose page, answer and first step are iterables of pieces, or errors of sending."""
+
+    def __init__(self, page, answer, first_step=(CACHED,)):
+        super().__init__(page, answer)
+        self.first_step = first_step
+
+    def respond_to(self, url, fields, options):
+        self.options.append(options)
+        self.fields.append(fields)
+        if "action" not in fields:
+            body = self.page
+        elif is_first_step(fields):
+            body = self.first_step
+        else:
+            (body,) = self.answer
+        if isinstance(body, Exception):
+            raise body
+        response = Answer(url=url)
+        response.pieces = body
+        return response
+
+
+class RawBody:
+    """The `raw` of a response, as urllib3 has it from 2.2 on, which fails after these pieces."""
+
+    decode_content = True
+
+    def __init__(self, *pieces):
+        self.pieces = iter(pieces)
+
+    def read1(self, size, decode_content):
+        piece = next(self.pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def close(self):
+        pass
+
+
+def raw_answer(*pieces):
+    """A session whose answer has such a `raw`."""
+
+    def respond(*page, url):
+        if page:
+            return Answer(*page, url=url)
+        response = requests.Response()
+        response.status_code, response.url = 200, url
+        response.raw = RawBody(*pieces)
+        return response
+
+    return StubSession(CLASSIC_PAGE, respond=respond)
+
+
+class Asked:
+    """What is missing in a session: the methods of each are those that it has."""
+
+    def get(self, url, **options):
+        raise AssertionError("asked")
+
+    post = get
+
+
+class LikeHttpx(Asked):
+    """Its options are named, and the streams have a method of their own."""
+
+    def get(self, url, *, params=None, headers=None, follow_redirects=False, timeout=None):
+        raise AssertionError("asked")
+
+
+class FollowsRedirects(Asked):
+    def post(self, url, data=None, stream=False):
+        raise AssertionError("asked")
+
+
+class PlainSession(Asked):
+    """Names what it takes, and no more."""
+
+    def get(self, url, stream, allow_redirects, headers, timeout, auth):
+        return Answer(CLASSIC_PAGE, url=url)
+
+    def post(self, url, data, stream, allow_redirects, headers, timeout, auth):
+        return Answer(CLASSIC_ANSWER, url=url)
+
+
+class PieceClock:
+    """A clock that only a test moves on."""
+
+    now = 1000.0
+
+    def moved(self, seconds, *pieces):
+        """Yield pieces, each after so many seconds."""
+        for piece in pieces:
+            self.now += seconds
+            yield piece
+
+    def moved_after(self, seconds, *pieces):
+        """Yield pieces, and let so many seconds pass after the last."""
+        yield from pieces
+        self.now += seconds
+
+
+@pytest.fixture
+def piece_clock(monkeypatch):
+    piece_clock = PieceClock()
+    monkeypatch.setattr(time, "monotonic", lambda: piece_clock.now)
+    return piece_clock
+
+
+class MyBlockedError(BlockedError):
     pass
+
+
+class MyRateLimitError(RateLimitError):
+    pass
+
+
+class MyIncompleteReplyError(IncompleteReplyError):
+    pass
+
+
+def add_first_step(mock, **answer):
+    """A site of the current protocol that answers the first step so."""
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, **answer)
 
 
 SECRETS = {
@@ -2294,6 +3261,7 @@ def test_the_classic_request_is_the_plugins(mock):
         "action": "wpaicg_chat_shortcode_message",
         "message": "Hi",
         "bot_id": "0",
+        "chatbot_identity": "shortcode",
     }
     assert mock.calls[0].request.headers["Cache-Control"] == "no-cache"
     headers = mock.calls[1].request.headers
@@ -2302,6 +3270,25 @@ def test_the_classic_request_is_the_plugins(mock):
         SITE + "/help/",
         "identity",
     )
+
+
+@pytest.mark.parametrize(
+    ("box", "identity"),
+    [
+        pytest.param(classic_box(), "shortcode", id="shortcode"),
+        pytest.param(classic_box(css_class="wpaicg-chatbox"), "widget", id="widget"),
+        pytest.param(classic_box(bot_id="10420"), "custom_bot_10420", id="custom bot"),
+        pytest.param(
+            classic_box(css_class="wpaicg-chatbox", bot_id="7"),
+            "custom_bot_7",
+            id="widget of a custom bot",
+        ),
+    ],
+)
+def test_a_classic_site_is_told_which_of_its_chats_is_asked(mock, box, identity):
+    add_classic(mock, CLASSIC_ANSWER, page=box)
+    ChatgptFree(SITE).complete("Hi")
+    assert forms(mock)[0]["chatbot_identity"] == identity
 
 
 def test_the_current_requests_are_the_plugins(mock):
@@ -2448,15 +3435,55 @@ def test_a_model_is_a_bot_of_the_page_by_name_or_number(mock, model, bot_id):
     assert forms(mock)[0]["bot_id"] == forms(mock, "GET")[1]["bot_id"] == bot_id
 
 
+NO_SUCH_MODEL = (
+    "no model 'gpt-9' on https://site.example/, "
+    "which offers ChatGPT 5 Nano (25871), DeepSeek (25872)"
+)
+
+
 def test_an_unknown_model_is_an_error_that_names_the_pages(mock):
     add_current(mock, CURRENT_ANSWER)
-    words = (
-        "no model 'gpt-9' on https://site.example/, "
-        "which offers ChatGPT 5 Nano (25871), DeepSeek (25872)"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+    with pytest.raises(ValueError) as caught:
         ChatgptFree(SITE).complete("Hi", model="gpt-9")
-    assert not forms(mock)
+    assert str(caught.value) == NO_SUCH_MODEL
+    assert actions(mock) == ["page"]
+
+
+def test_a_model_that_the_page_did_not_have_is_looked_for_anew(mock):
+    add_current(mock, CURRENT_ANSWER)
+    mock.get(SITE + "/", body=CURRENT_PAGE + current_box(7, name="Grok"))
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    for _ in range(2):
+        bot.complete("Hi", model="Grok")
+    assert [form["bot_id"] for form in forms(mock)] == ["25871", "7", "7"]
+    assert actions(mock) == ["page", *ASKED[2], "page", *ASKED[2], *ASKED[2]]
+
+
+def test_a_model_that_is_not_there_on_the_second_look_is_an_error(mock):
+    add_current(mock, CURRENT_ANSWER)
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    with pytest.raises(ValueError) as caught:
+        bot.complete("Hi", model="gpt-9")
+    assert str(caught.value) == NO_SUCH_MODEL
+    assert actions(mock) == ["page", *ASKED[2], "page"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "option"),
+    [
+        pytest.param({"allowWebSearchTool": True}, {"web_search": True}, id="search"),
+        pytest.param({"imageUploadEnabledUI": True}, {"image": PNG}, id="image"),
+    ],
+)
+def test_what_the_page_did_not_offer_is_looked_for_anew(mock, offer, option):
+    add_current(mock, CURRENT_ANSWER)
+    mock.get(SITE + "/", body=current_box(**offer))
+    bot = ChatgptFree(SITE)
+    bot.complete("Hi")
+    assert bot.complete("Hi", **option) == "Hello, wörld 🌍"
+    assert actions(mock) == ["page", *ASKED[2], "page", *ASKED[2]]
 
 
 def test_a_bot_of_the_page_can_have_the_name_of_an_alias(mock):
@@ -2479,6 +3506,33 @@ def test_models_are_listed(mock):
         == ChatgptFree.models
         == ["gpt-4o-mini-2024-07-18"]
     )
+
+
+def test_models_are_listed_as_the_page_has_them_now(mock):
+    add_current(mock, CURRENT_ANSWER)
+    mock.get(SITE + "/", body=current_box(7, nonce="fresh", name="Grok"))
+    bot = ChatgptFree(SITE)
+    assert bot.list_models() == ["ChatGPT 5 Nano", "DeepSeek"]
+    assert bot.list_models() == ["Grok"]
+    bot.complete("Hi")
+    assert (forms(mock)[0]["bot_id"], forms(mock)[0]["_ajax_nonce"]) == ("7", "fresh")
+    assert actions(mock) == ["page", "page", *ASKED[2]]
+
+
+SAME_NAMES = (
+    current_box(1, name="ChatGPT") + current_box(2, name="Grok") + current_box(3, name="ChatGPT")
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "bot_id"),
+    [("ChatGPT (1)", "1"), ("ChatGPT (3)", "3"), ("chatgpt (3)", "3"), ("ChatGPT", "1")],
+    ids=["first", "second", "another case", "no number"],
+)
+def test_bots_of_one_name_are_found_by_their_numbers(mock, model, bot_id):
+    add_current(mock, CURRENT_ANSWER, page=SAME_NAMES)
+    ChatgptFree(SITE).complete("Hi", model=model)
+    assert forms(mock)[0]["bot_id"] == bot_id
 
 
 def test_a_bots_title_is_unescaped_and_found_by_either_name(mock):
@@ -2527,9 +3581,8 @@ def test_options_go_to_every_request_as_requests_takes_them():
 OPTIONS = [
     pytest.param("proxy", "http://a:1", "http://b:1", "proxies", id="proxy"),
     pytest.param("timeout", 30, 120, "timeout", id="timeout"),
-    pytest.param("timeout", (3, 30), None, "timeout", id="timeout of None"),
+    pytest.param("timeout", 30, (3, 30), "timeout", id="timeout of two"),
     pytest.param("cookies", {"a": "1"}, {"b": "2"}, "cookies", id="cookies"),
-    pytest.param("cookies", {"a": "1"}, None, "cookies", id="cookies of None"),
     pytest.param("auth", ("a", "1"), ("b", "2"), "auth", id="auth"),
     pytest.param("cert", "a.pem", "b.pem", "cert", id="cert"),
     pytest.param("verify", "a.pem", True, "verify", id="verify"),
@@ -2548,7 +3601,8 @@ def test_an_option_goes_with_every_request_and_a_calls_own_wins(name, default, o
     def as_requests_has_it(value):
         return {"http": value, "https": value} if name == "proxy" else value
 
-    for given, expected in (({}, default), ({name: own}, own)):
+    # None means: as the client has it
+    for given, expected in (({}, default), ({name: None}, default), ({name: own}, own)):
         session = stub_with_bots()
         callers(ChatgptFree(SITE, session=session, **{name: default}), **given)[way]()
         assert session.options
@@ -2590,11 +3644,15 @@ def test_a_calls_own_proxy_wins_in_whichever_way_it_is_given(default, own, used,
             {"model": "Gemini", "image": PNG, "web_search": True}, {}, ("2", True, True), id="all"
         ),
         pytest.param({"model": "Gemini"}, {"model": "GPT"}, ("1", False, False), id="own model"),
-        pytest.param({"model": "Gemini"}, {"model": None}, ("1", False, False), id="no model"),
+        pytest.param(
+            {"model": "Gemini", "image": PNG, "web_search": True},
+            {"model": None, "image": None, "web_search": None},
+            ("2", True, True),
+            id="all, and None",
+        ),
         pytest.param(
             {"web_search": True}, {"web_search": False}, ("1", False, False), id="no search"
         ),
-        pytest.param({"image": PNG}, {"image": None}, ("1", False, False), id="no image"),
     ],
 )
 @pytest.mark.parametrize("way", [0, 1, 3, 4], ids=["stream", "complete", "message", "conversation"])
@@ -2611,10 +3669,8 @@ def test_model_image_and_web_search_can_be_given_once_too(default, own, expected
 
 def test_list_models_is_not_troubled_by_a_default_that_it_has_no_use_for(mock):
     mock.get(SITE + "/", body=OPENAI + GOOGLE)
-    assert ChatgptFree(SITE, model="Gemini", image=PNG, web_search=True).list_models() == [
-        "GPT",
-        "Gemini",
-    ]
+    bot = ChatgptFree(SITE, model="Gemini", image="missing.png", web_search=True)
+    assert bot.list_models() == ["GPT", "Gemini"]
 
 
 @pytest.mark.parametrize(
@@ -2645,7 +3701,7 @@ def test_headers_of_client_conversation_and_message_are_merged():
     session = stub_with_bots()
     bot = ChatgptFree(SITE, session=session, headers={"X-A": "1", "X-B": "1", "X-C": "1"})
     chat = bot.conversation(headers={"x-b": "2", "x-c": "2"})
-    chat.complete("Hi", headers={"X-c": "3"})
+    chat.complete("Hi", headers={"X-C": "3"})
     chat.complete("Hi")
     sent = [CaseInsensitiveDict(options["headers"]) for options in session.options]
     assert [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent] == ["123"] * 3 + [
@@ -2653,16 +3709,19 @@ def test_headers_of_client_conversation_and_message_are_merged():
     ] * 2
 
 
-def test_no_call_changes_what_the_caller_gave():
+def test_no_call_changes_what_the_caller_or_the_client_has():
     headers, own = {"X-A": "1"}, {"x-a": "2"}
     session = stub_with_bots()
     bot = ChatgptFree(SITE, session=session, headers=headers)
     chat = bot.conversation(timeout=3)
-    chat.complete("Hi", headers=own)
-    bot.complete("Hi", headers=own)
+    for ask in (chat.complete, bot.complete):
+        ask("Hi", headers=own, timeout=7)
     assert (headers, own) == ({"X-A": "1"}, {"x-a": "2"})
-    assert options_of(bot) == {"headers": {"X-A": "1"}}
-    assert options_of(chat) == {"headers": {"X-A": "1"}, "timeout": 3}
+    session.options.clear()
+    for ask in (chat.complete, bot.complete):
+        ask("Hi")
+    sent = [(options["headers"]["X-A"], options["timeout"]) for options in session.options]
+    assert sent == [("1", 3), ("1", 3), ("1", 120.0), ("1", 120.0)]
 
 
 def test_positional_arguments_win_too():
@@ -2671,14 +3730,68 @@ def test_positional_arguments_win_too():
         SITE, session=session, model="Gemini", proxy="http://a:1", timeout=30, cookies={"a": "1"}
     )
     for call in (bot.complete, lambda *args: list(bot.stream(*args))):
-        session.options.clear()
-        call("Hi", "GPT", None, 120, None)
-        assert session.fields[-2]["bot_id"] == "1"
-        for options in session.options[-2:]:
-            assert (options["timeout"], options["cookies"]) == (120, None)
-            assert "proxies" not in options
         call("Hi", "GPT")
-        assert (session.options[-1]["timeout"], session.options[-1]["cookies"]) == (30, {"a": "1"})
+        assert session.fields[-2]["bot_id"] == "1"
+    for own, expected in (
+        ((None, None, None, None), ("2", "http://a:1", 30, {"a": "1"})),
+        (("GPT", "http://b:1", 120, {"b": "2"}), ("1", "http://b:1", 120, {"b": "2"})),
+    ):
+        list(bot.stream("Hi", *own))
+        options = session.options[-1]
+        sent = (options["proxies"]["https"], options["timeout"], options["cookies"])
+        assert (session.fields[-2]["bot_id"], *sent) == expected
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "sent"),
+    [
+        pytest.param({}, {}, 120.0, id="nobody gives one"),
+        pytest.param({"timeout": None}, {"timeout": None}, 120.0, id="None"),
+        pytest.param({"timeout": math.inf}, {}, None, id="for ever"),
+        pytest.param({"timeout": 30}, {"timeout": math.inf}, None, id="a call's own, for ever"),
+        pytest.param({"timeout": 1e300}, {}, None, id="more than a socket takes"),
+        pytest.param({"timeout": (3, math.inf)}, {}, (3, None), id="for ever after connecting"),
+        pytest.param({"timeout": (None, 30)}, {}, (None, 30), id="for ever while connecting"),
+    ],
+)
+def test_a_time_out_is_120_seconds_or_what_somebody_gave(default, own, sent):
+    session = stub_with_bots()
+    ChatgptFree(SITE, session=session, **default).complete("Hi", **own)
+    assert [options["timeout"] for options in session.options] == [sent] * 3
+
+
+SEARCHES = current_box(1, allowWebSearchTool=True, webToggleDefaultOn=True)
+
+
+@pytest.mark.parametrize(
+    ("page", "web_search", "is_searching"),
+    [
+        pytest.param(SEARCHES, None, True, id="None, the page has it on"),
+        pytest.param(SEARCHES, True, True, id="True, the page has it on"),
+        pytest.param(SEARCHES, False, False, id="False, the page has it on"),
+        pytest.param(OPENAI, None, False, id="None, the page has it off"),
+        pytest.param(OPENAI, True, True, id="True, the page has it off"),
+        pytest.param(OPENAI, False, False, id="False, the page has it off"),
+        pytest.param(current_box(1), False, False, id="False, no offer"),
+        pytest.param(
+            current_box(1, webToggleDefaultOn=True), None, False, id="None, on without an offer"
+        ),
+    ],
+)
+def test_a_search_is_made_as_the_page_has_it_unless_told(page, web_search, is_searching):
+    session = StubSession(page, CURRENT_ANSWER)
+    ChatgptFree(SITE, session=session).complete("Hi", web_search=web_search)
+    assert session.fields[-1].get("frontend_web_search_active") == (
+        "true" if is_searching else None
+    )
+
+
+def test_a_search_without_an_offer_is_an_error_before_any_message(mock):
+    mock.get(SITE + "/", body=current_box(1, webToggleDefaultOn=True))
+    with pytest.raises(ValueError) as caught:
+        ChatgptFree(SITE).complete("Hi", web_search=True)
+    words = "ChatGPT 5 Nano (1) takes no web_search; on its page, no bot does"
+    assert (str(caught.value), actions(mock)) == (words, ["page"])
 
 
 def test_mapped_calls_carry_the_options_of_the_client():
@@ -2733,33 +3846,159 @@ def test_a_keyword_with_a_name_of_the_librarys_own_is_named_too(wrong):
             call("Hi", **{wrong: "Hi"})
 
 
+WRONG_TYPES = [
+    ({"cookies": "a=b"}, "cookies must be a dict or a jar, not str"),
+    ({"cookies": [("a", "b")]}, "cookies must be a dict or a jar, not list"),
+    ({"cookies": {"id": 12345}}, "cookies['id'] must be a str, not int"),
+    ({"cookies": {7: "a"}}, "the names of cookies must be str, not int"),
+    ({"proxy": {"http": "http://a:1"}}, "proxy must be a str, the URL of one proxy, not dict"),
+    ({"proxies": "http://a:1"}, "proxies must be a dict, not str"),
+    ({"headers": [("a", "b")]}, "headers must be a dict, not list"),
+    ({"headers": "a: b"}, "headers must be a dict, not str"),
+    ({"headers": {"X-Id": 7}}, "headers['X-Id'] must be a str, not int"),
+    ({"headers": {7: "a"}}, "the names of headers must be str, not int"),
+    ({"timeout": "5"}, "timeout must be a number of seconds, or two in a tuple, not str"),
+    ({"timeout": [3, 30]}, "timeout must be a number of seconds, or two in a tuple, not list"),
+    ({"timeout": ("3", 30)}, "timeout must be in seconds, a number, not str"),
+    ({"max_time": "5"}, "max_time must be a number of seconds, not str"),
+    ({"max_time": (3, 30)}, "max_time must be a number of seconds, not tuple"),
+    ({"model": 1.5}, "model must be a bot's name or number, not float"),
+    ({"web_search": "no"}, "web_search must be True or False, not str"),
+    ({"image": 7}, "image must be a path or bytes, not int"),
+]
+
+NO_PROXY_URL = "proxy must be a URL such as http://host:port or socks5://host:port"
+NO_PROXY_HOST = "proxy must name a host and may name a port: http://host:port"
+UNQUOTED = "proxy has a password that needs quoting: say %23 for # and %2F for /"
+WRONG_VALUES = [
+    ({"timeout": -1}, "timeout must be over 0 seconds, not -1"),
+    ({"timeout": 0}, "timeout must be over 0 seconds, not 0"),
+    ({"timeout": math.nan}, "timeout must be over 0 seconds, not nan"),
+    ({"timeout": (3, 0)}, "timeout must be over 0 seconds, not 0"),
+    (
+        {"timeout": (1, 2, 3)},
+        "timeout has two numbers in its tuple, for connecting and for reading",
+    ),
+    ({"max_time": 0}, "max_time must be over 0 seconds, not 0"),
+    ({"max_time": math.nan}, "max_time must be over 0 seconds, not nan"),
+    ({"proxy": "socks://h:1"}, "proxy begins with socks://: say socks5:// or socks4://"),
+    ({"proxy": ""}, NO_PROXY_URL),
+    ({"proxy": "h:1"}, NO_PROXY_URL),
+    ({"proxy": "me:secret@h:1"}, NO_PROXY_URL),
+    ({"proxy": "ftp://me:secret@h:1"}, NO_PROXY_URL),
+    ({"proxy": "http://"}, NO_PROXY_HOST),
+    ({"proxy": "http://me:secret@"}, NO_PROXY_HOST),
+    ({"proxy": "http://me:secret@:1"}, NO_PROXY_HOST),
+    ({"proxy": "http://me:secret@["}, NO_PROXY_HOST),
+    ({"proxy": "http://me:secret@h:port"}, NO_PROXY_HOST),
+    ({"proxy": "http://me:secret@h:99999"}, NO_PROXY_HOST),
+    ({"proxy": "http://me:sec#secret@h:1"}, UNQUOTED),
+    ({"proxy": "http://me:sec/secret@h:1"}, UNQUOTED),
+    ({"proxy": "http://me:sec?secret@h:1"}, UNQUOTED),
+    ({"proxies": {"http": "http://me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
+    (
+        {"headers": {"X-Key": "secret\nsecret"}},
+        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
+    ),
+    (
+        {"headers": {"X-Key": "secret€"}},
+        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
+    ),
+    (
+        {"headers": {"X-Key": b"secret\r\nsecret"}},
+        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
+    ),
+    (
+        {"cookies": {"id": "secret\nsecret"}},
+        "cookies['id'] can't be sent: it must be one line of Latin-1",
+    ),
+    (
+        {"cookies": {"id": "secret€"}},
+        "cookies['id'] can't be sent: it must be one line of Latin-1",
+    ),
+]
+
+
 @pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        pytest.param({"cookies": "a=b"}, "cookies must be .*dict.*, not str", id="cookies of str"),
-        pytest.param(
-            {"cookies": [("a", "b")]}, "cookies must be .*dict.*, not list", id="cookies of list"
-        ),
-        pytest.param(
-            {"proxy": {"http": "http://a:1"}}, "proxy must be a str.*, not dict", id="proxy of dict"
-        ),
-        pytest.param(
-            {"proxies": "http://a:1"}, "proxies must be a dict, not str", id="proxies of str"
-        ),
-        pytest.param(
-            {"headers": [("a", "b")]}, "headers must be a dict, not list", id="headers of list"
-        ),
-        pytest.param({"headers": "a: b"}, "headers must be a dict, not str", id="headers of str"),
-    ],
+    ("option", "words"), WRONG_TYPES, ids=[ascii(option) for option, _ in WRONG_TYPES]
 )
 def test_an_option_of_the_wrong_type_is_named_at_the_call(option, words):
     with Site(say_hello, LOCAL_CURRENT) as site:
-        for call in calls_with_options(site.url):
-            with pytest.raises(TypeError, match=f"^{words}"):
+        calls = calls_with_options(site.url)
+        calls.append(lambda **own: ChatgptFree(site.url, session=stub_with_bots(), **own))
+        # the image is for a call, and is read then
+        for call in calls[:2] if "image" in option else calls:
+            with pytest.raises(TypeError) as caught:
                 call(**option)
-        with pytest.raises(TypeError, match=f"^{words}"):
-            ChatgptFree(site.url, session=stub_with_bots(), **option)
+            assert str(caught.value) == words
         assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), WRONG_VALUES, ids=[ascii(option) for option, _ in WRONG_VALUES]
+)
+def test_a_wrong_value_is_named_at_the_call_and_no_secret_repeated(option, words):
+    with Site(say_hello, LOCAL_CURRENT) as site:
+        for call in calls_with_options(site.url):
+            with pytest.raises(ValueError) as caught:
+                call(**option)
+            assert str(caught.value) == words
+        assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://h",
+        "https://h:1",
+        "socks5h://h:1",
+        "SOCKS4://h",
+        "http://me:p%23%2F@h:1",
+        "http://me:p@ss@h",
+        "http://[::1]:1",
+        "http://h:1/",
+    ],
+)
+def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
+    session = stub_with_bots()
+    ChatgptFree(SITE, session=session, proxy=proxy).complete("Hi")
+    assert session.options[0]["proxies"] == {"http": proxy, "https": proxy}
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [
+        pytest.param(
+            {"proxy": "http://me:secret@127.0.0.1:{}"}, requests.ConnectionError, id="proxy"
+        ),
+        pytest.param(
+            {"proxy": "socks5://me:secret@127.0.0.1:{}"}, requests.RequestException, id="socks"
+        ),
+        pytest.param(
+            {"proxies": {"http": "http://me:secret@127.0.0.1:{}"}},
+            requests.ConnectionError,
+            id="proxies",
+        ),
+    ],
+)
+def test_no_failure_of_a_proxy_repeats_its_password(option, kind):
+    with Site(reset_connection, reset_connection) as proxy:
+        port = str(proxy.server_address[1])
+        option = json.loads(json.dumps(option).replace("{}", port))
+        with pytest.raises(kind) as caught:
+            ChatgptFree("http://site.example/", **option).complete("Hi")
+        assert "secret" not in str(caught.value)
+
+
+def test_blanks_and_line_ends_around_headers_and_cookies_are_stripped():
+    session = stub_with_bots()
+    headers = {"X-Key": " \tBearer a b\r\n", "X-Raw": b" raw\n", "X-Gone": None}
+    bot = ChatgptFree(SITE, session=session, headers=headers)
+    bot.complete("Hi", headers={"X-Own": "\nown\n"}, cookies={"id": "7 8\n"})
+    for options in session.options:
+        sent = {name: options["headers"][name] for name in ("X-Key", "X-Raw", "X-Gone", "X-Own")}
+        assert sent == {"X-Key": "Bearer a b", "X-Raw": "raw", "X-Gone": None, "X-Own": "own"}
+        assert options["cookies"] == {"id": "7 8"}
 
 
 def test_an_address_that_is_no_str_is_a_typeerror():
@@ -2865,6 +4104,38 @@ def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words,
     assert (str(caught.value), caught.value.partial) == (words, "")
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "body", "words"),
+    [
+        pytest.param(500, "Oh No", "", "HTTP 500: Oh No", id="its own reason"),
+        pytest.param(
+            503, "", "<html><body> </body></html>", "HTTP 503: Service Unavailable", id="none"
+        ),
+        pytest.param(502, None, "<script>1</script>", "HTTP 502: Bad Gateway", id="None"),
+        pytest.param(599, "", "", "HTTP 599: no words", id="no reason that is known"),
+        pytest.param(
+            403,
+            "",
+            '{"success": false, "data": {"code": "x", "message": ""}}',
+            'HTTP 403: {"success": false, "data": {"code": "x", "message": ""}}',
+            id="JSON",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, words, where):
+    def respond(*pieces, url):
+        answer = Answer(*pieces, url=url)
+        if where == "page" or pieces != (CLASSIC_PAGE,):
+            answer.pieces, answer.status_code, answer.reason = [body], status, reason
+        return answer
+
+    session = StubSession(CLASSIC_PAGE, "", respond=respond)
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(SITE, session=session).complete("Hi")
+    assert str(caught.value) == words
+
+
 def test_list_models_raises_the_error_of_a_refused_page(mock):
     mock.get(SITE + "/", status=403, body="Forbidden")
     with pytest.raises(ChatgptFreeError, match="^HTTP 403: Forbidden$") as caught:
@@ -2889,6 +4160,102 @@ def test_a_refusing_classic_site_is_asked_once_if_its_chat_is_the_same(mock, ref
         ChatgptFree(SITE).complete("Hi")
     assert caught.type is (IncompleteReplyError if "sent no answer" in words else ChatgptFreeError)
     assert (len(page_requests(mock)), len(forms(mock))) == (2, 1)
+
+
+ELSEWHERE = SITE + "/blog/wp-admin/admin-ajax.php"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(CURRENT_PAGE, current_box(nonce="fresh"), id="nonce"),
+        pytest.param(CURRENT_PAGE, current_box(7), id="bot"),
+        pytest.param(CURRENT_PAGE, current_box(postId=262), id="post id"),
+        pytest.param(CURRENT_PAGE, current_box(ajax_url=ELSEWHERE), id="address"),
+        pytest.param(CURRENT_PAGE, CLASSIC_PAGE, id="protocol"),
+        pytest.param(CLASSIC_PAGE, classic_box(nonce="fresh"), id="classic nonce"),
+        pytest.param(CLASSIC_PAGE, classic_box(bot_id="7"), id="classic bot"),
+        pytest.param(CLASSIC_PAGE, classic_box(post_id="7"), id="classic post id"),
+        pytest.param(CLASSIC_PAGE, classic_box(css_class="wpaicg-chatbox"), id="classic action"),
+        pytest.param(CLASSIC_PAGE, params_script(ELSEWHERE) + classic_box(), id="classic address"),
+    ],
+)
+def test_a_refused_question_is_sent_again_to_a_chat_with_other_ids(mock, before, after):
+    mock.get(SITE + "/", body=before)
+    mock.get(SITE + "/", body=after)
+    mock.post(AJAX, **EXPIRED)
+    mock.post(ELSEWHERE, **EXPIRED)
+    with pytest.raises(ChatgptFreeError):
+        ChatgptFree(SITE).complete("Hi")
+    assert len([form for form in forms(mock) if "message" in form]) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(current_box(starters=["Hi"]), current_box(starters=["Hello"]), id="starters"),
+        pytest.param(current_box(), current_box(allowWebSearchTool=True), id="search"),
+        pytest.param(current_box(), current_box(imageUploadEnabledUI=True), id="images"),
+        pytest.param(current_box(), current_box(webToggleDefaultOn=True), id="search on"),
+        pytest.param(current_box(name="GPT"), current_box(name="Ann"), id="name"),
+        pytest.param(current_box(), "<p>News</p>" + CURRENT_PAGE, id="another bot beside it"),
+        pytest.param(CLASSIC_PAGE, "<p>News</p>" + CLASSIC_PAGE, id="classic"),
+    ],
+)
+def test_a_refused_question_is_not_sent_again_to_the_same_chat(mock, before, after):
+    mock.get(SITE + "/", body=before)
+    mock.get(SITE + "/", body=after)
+    mock.post(AJAX, **EXPIRED)
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert str(caught.value) == "HTTP 403: The link you followed has expired."
+    assert len([form for form in forms(mock) if "message" in form]) == 1
+
+
+@pytest.mark.parametrize(
+    ("home", "asked"),
+    [
+        pytest.param("/", ["/", r"/\?_=(\d+)"], id="no query"),
+        pytest.param(
+            "/chat/?lang=de&x=",
+            ["/chat/?lang=de&x=", r"/chat/\?lang=de&x=&_=(\d+)"],
+            id="a query",
+        ),
+        pytest.param(
+            "/old/",
+            ["/old/", "/chat/?p=2", r"/old/\?_=\d+", r"/chat/\?p=2&_=(\d+)"],
+            id="redirect",
+        ),
+    ],
+)
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
+def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page, home, asked):
+    def respond(request):
+        if "/old/" in request.url:
+            return 302, {"Location": "/chat/?p=2"}, ""
+        return 200, {}, page
+
+    mock.add_callback("GET", re.compile(r"https://site\.example/(?!wp-admin)"), respond)
+    mock.post(AJAX, **EXPIRED)
+    with pytest.raises(ChatgptFreeError):
+        ChatgptFree(SITE + home).complete("Hi")
+    pages = [call.request.url for call in mock.calls if call.request.method == "GET"]
+    first, then = pages[: len(pages) // 2], pages[len(pages) // 2 :]
+    assert first == [SITE + address for address in asked[: len(first)]]
+    matches = [re.fullmatch(SITE + address, url) for address, url in zip(asked[len(first) :], then)]
+    assert all(matches)
+    assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
+
+
+def test_a_form_in_place_of_an_answer_is_not_asked_for_twice(mock):
+    form = {"form_definition": {"title": "Contact &amp; us", "fields": []}}
+    answer = CURRENT_HEAD + "event: display_form_event\n" + data(form) + CURRENT_DONE
+    add_current(mock, answer)
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert caught.type is ChatgptFreeError
+    assert str(caught.value) == "the site answers with a form: Contact & us"
+    assert actions(mock) == ["page", *ASKED[2]]
 
 
 @pytest.mark.parametrize(
@@ -2959,14 +4326,18 @@ def test_an_expired_nonce_heals_behind_a_cache():
         assert ChatgptFree(site.url, session=session).complete("Hi there") == "Hi there"
 
 
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("step", [1, 2], ids=["first step", "second step"])
 @pytest.mark.parametrize(
-    "words",
-    ["Security check failed.", "セキュリティチェックに失敗しました", "Something else."],
-    ids=["English", "Japanese", "other"],
-)
-@pytest.mark.parametrize(
-    "renewal", WAYS, ids=["fresh", "the same", "no such action", "failure", "nonsense"]
+    ("renewal", "words"),
+    [
+        pytest.param(WAYS[0], "Security check failed.", id="fresh"),
+        pytest.param(WAYS[1], "Security check failed.", id="the same"),
+        pytest.param(WAYS[2], "Security check failed.", id="no such action"),
+        pytest.param(WAYS[3], "Security check failed.", id="failure"),
+        pytest.param(WAYS[4], "Security check failed.", id="nonsense"),
+        pytest.param(WAYS[0], "セキュリティチェックに失敗しました", id="fresh, in Japanese"),
+        pytest.param(WAYS[0], "Something else.", id="fresh, other words"),
+    ],
 )
 def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, step, words, renewal):
     pages = [CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")]
@@ -3175,6 +4546,7 @@ def test_the_callers_cookies_headers_and_auth_go_to_the_site(mock, home):
         assert headers["Authorization"] == "Basic bWU6cHc="
 
 
+WWW = "https://www.site.example/"
 PUNYCODE = "https://xn--bcher-kva.example/"
 
 
@@ -3190,8 +4562,29 @@ PUNYCODE = "https://xn--bcher-kva.example/"
             "https://site.example/help/",
             "https://site.example/help/",
         ),
+        (SITE, SITE + "/", WWW, WWW),
+        (WWW, WWW, SITE + "/", SITE + "/"),
+        ("http://site.example/", "http://site.example/", WWW, WWW),
+        ("http://site.example:80/", "http://site.example:80/", SITE + ":443/", SITE + ":443/"),
+        (SITE + ":8443", SITE + ":8443/", "//www.site.example:8443/", WWW[:-1] + ":8443/"),
+        (SITE, SITE + "/", "https://you:other@site.example/help/", SITE + "/help/"),
+        (SITE, SITE + "/", "help/", SITE + "/help/"),
+        (SITE + "/help/", SITE + "/help/", "?page=2", SITE + "/help/?page=2"),
     ],
-    ids=["letters", "capitals", "letters in a redirect", "port"],
+    ids=[
+        "letters",
+        "capitals",
+        "letters in a redirect",
+        "port",
+        "www.",
+        "without www.",
+        "http to https and www.",
+        "http to https with ports",
+        "www. on a port",
+        "user name",
+        "path",
+        "query",
+    ],
 )
 def test_what_the_caller_gave_reaches_a_site_however_spelt(mock, home, first, location, page):
     if location:
@@ -3200,7 +4593,157 @@ def test_what_the_caller_gave_reaches_a_site_however_spelt(mock, home, first, lo
     mock.post(urljoin(page, "/wp-admin/admin-ajax.php"), body=CLASSIC_ANSWER)
     ChatgptFree(home).complete("Hi", **SECRETS)
     assert len(mock.calls) == (3 if location else 2)
-    assert all(secret_headers(call.request.headers) for call in mock.calls)
+    for call in mock.calls:
+        headers = call.request.headers
+        assert secret_headers(headers) == ["X-Secret", "Cookie2", "Cookie", "Authorization"]
+        assert headers["Authorization"] == "Basic bWU6c2VjcmV0"
+
+
+def test_a_user_name_in_a_redirect_is_not_sent(mock):
+    mock.get(SITE + "/", status=302, headers={"Location": "https://you:other@site.example/help/"})
+    add_classic(mock, CLASSIC_ANSWER, url=SITE + "/help/")
+    ChatgptFree(SITE).complete("Hi")
+    for call in mock.calls:
+        assert "Authorization" not in call.request.headers
+        assert "other" not in call.request.url + str(call.request.headers)
+
+
+ANOTHER_SITE = "another site. If you trust it, use that address"
+UNENCRYPTED = "which is not encrypted: it was not followed"
+
+
+@pytest.mark.parametrize(
+    ("home", "location", "named", "why"),
+    [
+        pytest.param(SITE, "https://other.example/", None, ANOTHER_SITE, id="host"),
+        pytest.param(SITE, "//other.example/x", "https://other.example/x", ANOTHER_SITE, id="//"),
+        pytest.param(SITE, "https://sub.site.example/", None, ANOTHER_SITE, id="subdomain"),
+        pytest.param(SITE, "https://www.www.site.example/", None, ANOTHER_SITE, id="www.www."),
+        pytest.param(SITE, "https://site.example.other/", None, ANOTHER_SITE, id="longer host"),
+        pytest.param(SITE, "https://site.example:8443/", None, ANOTHER_SITE, id="port"),
+        pytest.param(SITE, "https://site.example:80/", None, ANOTHER_SITE, id="http's port"),
+        pytest.param(SITE, "http://site.example:8080/", None, ANOTHER_SITE, id="port and http"),
+        pytest.param(SITE + ":8443", "https://site.example/", None, ANOTHER_SITE, id="from a port"),
+        pytest.param(SITE, "http://site.example/", None, UNENCRYPTED, id="to http"),
+        pytest.param(
+            SITE + ":8443", "http://site.example:8443/", None, UNENCRYPTED, id="to http on a port"
+        ),
+        pytest.param(
+            SITE,
+            "https://you:secret@other.example/",
+            "https://other.example/",
+            ANOTHER_SITE,
+            id="user name",
+        ),
+        pytest.param(
+            "https://bücher.example", "https://bucher.example/", None, ANOTHER_SITE, id="letter"
+        ),
+        pytest.param(
+            "https://bücher.example",
+            "http://xn--bcher-kva.example/",
+            None,
+            UNENCRYPTED,
+            id="punycode by http",
+        ),
+    ],
+)
+def test_a_redirect_off_the_site_is_an_error_that_names_it(mock, home, location, named, why):
+    first = home.replace("bücher", "xn--bcher-kva") + "/"
+    mock.get(first, status=302, headers={"Location": location})
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(home).complete("Hi", **SECRETS)
+    assert caught.type is ChatgptFreeError
+    assert str(caught.value) == f"{first} redirects to {named or location!r}, {why}"
+    assert [call.request.url for call in mock.calls] == [first]
+
+
+@pytest.mark.parametrize(
+    ("way", "error"),
+    [
+        pytest.param(
+            ["http://site.example/", SITE + "/", "http://site.example/"], UNENCRYPTED, id="back"
+        ),
+        pytest.param([SITE + "/", WWW, "https://other.example/"], ANOTHER_SITE, id="www. and away"),
+    ],
+)
+def test_a_redirect_off_the_site_is_an_error_at_each_step(mock, way, error):
+    for page, location in zip(way, way[1:]):
+        mock.get(page, status=302, headers={"Location": location})
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(way[0]).complete("Hi", **SECRETS)
+    assert str(caught.value) == f"{way[1]} redirects to {way[2]!r}, {error}"
+    assert [call.request.url for call in mock.calls] == way[:2]
+
+
+# Parsers of addresses disagree about whose these are.
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("http://localhost:{there}/", "http://localhost:{there}/"),
+        ("http://LOCALHOST:{there}/", "http://localhost:{there}/"),
+        ("http://127.0.0.1:{there}/", "http://127.0.0.1:{there}/"),
+        (
+            "http://localhost:{there}\\@127.0.0.1:{home}/",
+            "http://localhost:{there}/%5C@127.0.0.1:{home}/",
+        ),
+        (
+            "http://localhost:{there}\\@127.0.0.1:{home}",
+            "http://localhost:{there}/%5C@127.0.0.1:{home}",
+        ),
+        (
+            "//localhost:{there}\\@127.0.0.1:{home}/x",
+            "http://localhost:{there}/%5C@127.0.0.1:{home}/x",
+        ),
+        ("http://127.0.0.1:{home}@localhost:{there}/", "http://localhost:{there}/"),
+        ("http://127.0.0.1:{home}%2F@localhost:{there}/", "http://localhost:{there}/"),
+        ("http://localhost:{there}#@127.0.0.1:{home}/", "http://localhost:{there}/"),
+        (
+            "http://localhost:{there}?@127.0.0.1:{home}/",
+            "http://localhost:{there}/?@127.0.0.1:{home}/",
+        ),
+    ],
+    ids=[
+        "host",
+        "capitals",
+        "port",
+        "backslash",
+        "backslash, no path",
+        "backslash, no scheme",
+        "user name",
+        "quoted slash",
+        "fragment",
+        "query",
+    ],
+)
+@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
+def test_no_spelling_of_another_host_gets_a_request(location, named, session):
+    with Site(classic_answer) as stranger, Site(classic_answer) as site:
+        ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
+        site.page = redirect_to(location.format(**ports))
+        with pytest.raises(ChatgptFreeError) as caught:
+            ChatgptFree(site.url, session=session and session()).complete("Hi", **SECRETS)
+        redirect = f"{site.url}/ redirects to {named.format(**ports)!r}"
+        assert str(caught.value) == f"{redirect}, {ANOTHER_SITE}"
+        assert (len(site.asked), stranger.asked) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("http:\\\\localhost:{there}/", "/%5C%5Clocalhost:{there}/"),
+        ("http://127.0.0.1:{home}\\@localhost:{there}/", "/%5C@localhost:{there}/"),
+    ],
+    ids=["backslashes for slashes", "a host after a backslash"],
+)
+@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
+def test_a_backslash_makes_a_path_of_what_follows(location, path, session):
+    with Site(classic_answer) as stranger, Site(classic_answer) as site:
+        ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
+        moves = iter([redirect_to(location.format(**ports))])
+        site.page = lambda handler: next(moves, lambda it: it.whole(CLASSIC_PAGE))(handler)
+        assert ChatgptFree(site.url, session=session and session()).complete("Hi") == "Hi"
+        assert site.pages() == ["/", path.format(**ports)]
+        assert stranger.asked == []
 
 
 @PROTOCOLS
@@ -3350,10 +4893,17 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
         "long label of UTF-8",
     ],
 )
-@pytest.mark.parametrize("what", ["page", "answer"])
-def test_a_redirect_to_nonsense_is_the_sites_error(what, location):
+@pytest.mark.parametrize(
+    ("page", "session"),
+    [
+        pytest.param(None, None, id="page"),
+        pytest.param(CLASSIC_PAGE, None, id="answer"),
+        pytest.param(None, requests.Session, id="page, the caller's session"),
+    ],
+)
+def test_a_redirect_to_nonsense_is_the_sites_error(page, session, location):
     send = redirect_to(location)
-    caught = failing_call(answer=send) if what == "answer" else failing_call(send)
+    caught = failing_call(page or send, send, session=session and session())
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
 
@@ -3426,22 +4976,124 @@ def test_an_ajax_address_on_another_host_is_not_used(answer, page):
 # ----------------------------------------------------- Requests: checks that only a browser passes
 
 
+BOT_CHECKS = [
+    pytest.param(CHALLENGE, id="Cloudflare"),
+    pytest.param({**CHALLENGE, "headers": {}}, id="Cloudflare's title"),
+    pytest.param({**CHALLENGE, "status": 503, "body": ""}, id="Cloudflare's header"),
+    pytest.param({"status": 202, "headers": {"SG-Captcha": "challenge"}}, id="SiteGround's header"),
+    pytest.param(
+        {
+            "status": 202,
+            "body": '<html><meta http-equiv="refresh" '
+            'content="0;/.well-known/sgcaptcha/?r=%2F&y=ipc:1.2.3.4"></html>',
+        },
+        id="SiteGround's page",
+    ),
+    pytest.param({"status": 202, "headers": {"x-amzn-waf-action": "challenge"}}, id="AWS"),
+    pytest.param({"status": 405, "headers": {"x-amzn-waf-action": "captcha"}}, id="AWS's captcha"),
+    pytest.param(
+        {"status": 429, "headers": {"x-vercel-mitigated": "challenge", "Retry-After": "5"}},
+        id="Vercel",
+    ),
+    pytest.param(
+        {"body": "<html><script>var s={},u,sucuri_cloudproxy_js='',S='cz0i';</script></html>"},
+        id="Sucuri",
+    ),
+    pytest.param(
+        {"status": 415, "body": "<html><head><title>One moment, please...</title></head></html>"},
+        id="Imunify360",
+    ),
+    pytest.param(
+        {"body": '<script id="anubis_challenge" type="application/json">{"rules":{}}</script>'},
+        id="Anubis",
+    ),
+    pytest.param(
+        {"body": '<script>a=toNumbers("f6");document.cookie="__test="+toHex(a);</script>'},
+        id="testcookie",
+    ),
+    pytest.param(
+        {
+            "body": "<script>document.write(toHex(slowAES.decrypt(c,2,a,b))); location.href="
+            f'"{AJAX}?action=aipkit_frontend_chat_stream&i=1"</script>'
+        },
+        id="testcookie's cipher",
+    ),
+]
+
+
+@pytest.mark.parametrize("check", BOT_CHECKS)
 @pytest.mark.parametrize(
-    "challenge",
-    [CHALLENGE, {**CHALLENGE, "headers": {}}, {**CHALLENGE, "status": 503, "body": ""}],
-    ids=["header and title", "title", "header"],
+    ("where", "asked"),
+    [
+        pytest.param("page", ["page"], id="page"),
+        pytest.param("answer", ["page", "wpaicg_chat_shortcode_message"], id="answer"),
+        pytest.param("first step", ["page", *ASKED[1]], id="first step"),
+        pytest.param("second step", ["page", *ASKED[2]], id="second step"),
+    ],
 )
-@pytest.mark.parametrize("where", ["page", "answer"])
-def test_a_challenge_says_what_to_do(mock, challenge, where):
-    mock.get(SITE + "/", **(challenge if where == "page" else {"body": CLASSIC_PAGE}))
-    mock.post(AJAX, **challenge)
-    with pytest.raises(
-        BlockedError, match="https://site.example/.*browser.*cf_clearance.*User-Agent"
-    ):
+def test_a_check_that_only_a_browser_passes_says_what_to_do(mock, check, where, asked):
+    if where in ("page", "answer"):
+        mock.get(SITE + "/", **(check if where == "page" else {"body": CLASSIC_PAGE}))
+        mock.post(AJAX, **check)
+    else:
+        mock.get(SITE + "/", body=CURRENT_PAGE)
+        mock.post(AJAX, **(check if where == "first step" else {"body": CACHED}))
+        mock.get(AJAX, **check)
+    with pytest.raises(BlockedError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    status = check.get("status", 200)
+    # an answer is read as it comes
+    is_read = status == 200 and where in ("answer", "second step")
+    asks = "the site" if is_read else f"HTTP {status}: {mock.calls[-1].request.url}"
+    # an address is cut after 200 characters
+    assert str(caught.value) == (
+        f"{asks[:210]} asks for a check that needs a browser. Open its page in one, then pass on "
+        "that browser's cookies and its exact User-Agent: cookies={…}, headers={'User-Agent': …}"
+    )
+    assert actions(mock) == asked
+
+
+ALL_CHECKS = {
+    "body": "\n".join(check.values[0].get("body", "") for check in BOT_CHECKS),
+    "headers": {
+        "cf-mitigated": "challenge",
+        "SG-Captcha": "challenge",
+        "x-amzn-waf-action": "challenge",
+        "x-vercel-mitigated": "challenge",
+    },
+}
+
+
+def test_a_page_with_a_chat_is_no_check_whatever_it_has(mock, protocol):
+    box = {"classic": CLASSIC_PAGE, "current": CURRENT_PAGE}[protocol]
+    mock.get(SITE + "/", **{**ALL_CHECKS, "body": ALL_CHECKS["body"] + box})
+    mock.post(AJAX, body=CLASSIC_ANSWER if protocol == "classic" else CACHED)
+    mock.get(AJAX, body=CURRENT_ANSWER)
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize(
+    "box", [classic_box(nonce=""), classic_box(post_id="")], ids=["no nonce", "no post id"]
+)
+def test_a_page_with_half_a_chat_is_no_check_either(mock, box):
+    mock.get(SITE + "/", body=ALL_CHECKS["body"] + box)
+    with pytest.raises(ChatNotFoundError):
         ChatgptFree(SITE).complete("Hi")
 
 
+def test_an_answer_about_checks_is_an_answer(mock):
+    add_classic(mock, {**ALL_CHECKS, "body": chunk(ALL_CHECKS["body"]) + DONE})
+    assert ChatgptFree(SITE).complete("Hi") == ALL_CHECKS["body"]
+
+
+# A site's own check.
 CHECK = {"error": "Please prove that you are human.", "ts_required": True}
+LOWER_CHECK = {"success": False, "data": {"message": CHECK["error"], "ts_required": True}}
+CHECK_WORDS = (
+    'asks for a check that needs a browser ("Please prove that you are human."). Open its page in '
+    "one, then pass on that browser's cookies and its exact User-Agent: "
+    "cookies={…}, headers={'User-Agent': …}"
+)
 
 
 @pytest.mark.parametrize(
@@ -3451,18 +5103,30 @@ CHECK = {"error": "Please prove that you are human.", "ts_required": True}
         lambda mock: add_classic(mock, {"json": CHECK}),
         lambda mock: add_classic(mock, {"json": CHECK, "status": 403}),
         lambda mock: add_current(mock, CURRENT_HEAD + "event: error\n" + data(CHECK)),
-        lambda mock: (mock.get(SITE + "/", body=CURRENT_PAGE), mock.post(AJAX, json=CHECK)),
-        lambda mock: (
-            mock.get(SITE + "/", body=CURRENT_PAGE),
-            mock.post(AJAX, json=CHECK, status=403),
-        ),
+        lambda mock: add_first_step(mock, json=CHECK),
+        lambda mock: add_first_step(mock, json=CHECK, status=403),
+        lambda mock: add_first_step(mock, json=LOWER_CHECK),
+        lambda mock: add_first_step(mock, json=LOWER_CHECK, status=403),
+        lambda mock: add_classic(mock, data(LOWER_CHECK)),
     ],
-    ids=["stream", "json", "refusal", "current stream", "first step", "refused first step"],
+    ids=[
+        "stream",
+        "json",
+        "refusal",
+        "current stream",
+        "first step",
+        "refused first step",
+        "one level down, first step",
+        "one level down, refused first step",
+        "one level down, stream",
+    ],
 )
 def test_a_check_of_the_sites_own_is_a_blocked_error_in_its_words(mock, ajax):
     ajax(mock)
-    with pytest.raises(BlockedError, match=r"Please prove that you are human\."):
+    with pytest.raises(BlockedError) as caught:
         ChatgptFree(SITE).complete("Hi")
+    assert str(caught.value).endswith(f"the site {CHECK_WORDS}")
+    assert "get_nonce" not in actions(mock)
 
 
 # -------------------------------------------------------------------------------- Requests: limits
@@ -3503,6 +5167,41 @@ def test_too_many_requests_say_how_long_to_wait(mock, retry_after, seconds, wher
     error = too_many(mock, where, retry_after)
     again = "" if seconds is None else f" (try again in {seconds} s)"
     assert (str(error), error.retry_after) == ("HTTP 429: Slow down" + again, seconds)
+
+
+NOTICE = {"type": "quota_notice", "message": "That was all."}
+LOWER_NOTICE = {"success": False, "data": {"message": "That was all.", "quota_notice": NOTICE}}
+
+
+@pytest.mark.parametrize(
+    ("ajax", "words"),
+    [
+        pytest.param(
+            lambda mock: add_current(
+                mock,
+                "event: error\n" + data({"error": "That was all.", "quota_notice": NOTICE}),
+            ),
+            "That was all.",
+            id="stream",
+        ),
+        pytest.param(
+            lambda mock: add_first_step(mock, json=LOWER_NOTICE, status=403),
+            "HTTP 403: That was all.",
+            id="refused first step",
+        ),
+        pytest.param(
+            lambda mock: add_first_step(mock, json=LOWER_NOTICE),
+            "HTTP 200: That was all.",
+            id="first step",
+        ),
+    ],
+)
+def test_a_quota_is_a_limit_on_either_level_of_the_json(mock, ajax, words):
+    ajax(mock)
+    with pytest.raises(RateLimitError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert (str(caught.value), caught.value.retry_after) == (words, None)
+    assert "get_nonce" not in actions(mock)
 
 
 @pytest.mark.parametrize("where", ["page", "answer"])
@@ -3573,6 +5272,18 @@ def test_headers_in_a_plain_dict_are_understood(status, headers, kind, words):
         ChatgptFree(SITE, session=session).complete("Hi")
 
 
+def test_a_session_of_anothers_is_not_led_off_the_site():
+    def respond(*pieces, url):
+        return Answer("", url=url, status=302, headers={"location": "https://other.example/"})
+
+    session = StubSession(CLASSIC_PAGE, respond=respond)
+    with pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(SITE, session=session).complete("Hi", **SECRETS)
+    redirect = "https://site.example/ redirects to 'https://other.example/'"
+    assert str(caught.value) == f"{redirect}, {ANOTHER_SITE}"
+    assert len(session.options) == 1
+
+
 def test_a_session_of_anothers_gets_no_proxies_that_nobody_gave():
     """niquests fails for an empty one, and the session's own proxies are its owner's choice."""
     session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
@@ -3581,27 +5292,316 @@ def test_a_session_of_anothers_gets_no_proxies_that_nobody_gave():
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("session", "words"),
     [
-        (OthersTimeout("x"), requests.Timeout),
-        (OthersError("curl: (56)"), requests.ConnectionError),
+        pytest.param(LikeHttpx(), ": LikeHttpx.get takes no 'stream'", id="no stream"),
+        pytest.param(
+            FollowsRedirects(), ": FollowsRedirects.post takes no 'allow_redirects'", id="redirects"
+        ),
+        pytest.param(
+            types.SimpleNamespace(get=Asked().get), ", unlike SimpleNamespace", id="no post"
+        ),
+        pytest.param(
+            types.SimpleNamespace(get=Asked().get, post="post"),
+            ", unlike SimpleNamespace",
+            id="post is no method",
+        ),
+        pytest.param("session", ", unlike str", id="a str"),
+        pytest.param(False, ", unlike bool", id="False"),
     ],
-    ids=["time-out", "error"],
 )
-def test_errors_of_other_libraries_become_requests_own(error, kind):
-    session = StubSession(CLASSIC_PAGE, error)
-    with pytest.raises(kind):
+def test_what_is_no_session_is_named_when_it_is_given(session, words):
+    with pytest.raises(TypeError) as caught:
+        ChatgptFree(SITE, session=session)
+    assert str(caught.value) == f"session must behave like a requests.Session{words}"
+
+
+def test_a_class_in_place_of_a_session_is_named_when_it_is_given():
+    with pytest.raises(TypeError) as caught:
+        ChatgptFree(SITE, session=requests.Session)
+    assert str(caught.value) == "session must be an object, not the class Session"
+
+
+def test_a_session_that_names_what_it_takes_is_asked():
+    assert ChatgptFree(SITE, session=PlainSession()).complete("Hi") == "Hello, wörld 🌍"
+
+
+# -------------------------------------------------------------- Requests: failures of the network
+
+
+FAILURES = [  # and how they are told after some text
+    pytest.param(requests.ConnectionError("gone"), "gone", id="requests.ConnectionError"),
+    pytest.param(requests.Timeout("slow"), "slow", id="requests.Timeout"),
+    pytest.param(requests.exceptions.ProxyError("no proxy"), "no proxy", id="requests' ProxyError"),
+    pytest.param(requests.exceptions.SSLError("bad"), "bad", id="requests' SSLError"),
+    pytest.param(
+        requests.exceptions.ChunkedEncodingError("cut"), "cut", id="requests' Chunked…Error"
+    ),
+    pytest.param(
+        urllib3.exceptions.ProtocolError("broken"),
+        "lost the connection to site.example: broken",
+        id="urllib3's ProtocolError",
+    ),
+    pytest.param(
+        OthersError("curl: (56)"),
+        "lost the connection to site.example: curl: (56)",
+        id="another library's error",
+    ),
+    pytest.param(
+        TimeoutError("slow"),
+        "nothing came from site.example for 7 seconds",
+        id="the system's time-out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), FAILURES)
+@pytest.mark.parametrize(
+    ("session", "requests_made"),
+    [
+        pytest.param(lambda error: PartsSession(error, ()), 1, id="sending, page"),
+        pytest.param(lambda error: PartsSession(["<p>", error], ()), 1, id="page"),
+        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], error), 2, id="sending, message"),
+        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [ROLE, error]), 2, id="answer"),
+        pytest.param(
+            lambda error: PartsSession([CURRENT_PAGE], (), error), 2, id="sending, first step"
+        ),
+        pytest.param(
+            lambda error: PartsSession([CURRENT_PAGE], (), ["{", error]), 2, id="first step"
+        ),
+        pytest.param(
+            lambda error: PartsSession([CURRENT_PAGE], error), 3, id="sending, second step"
+        ),
+    ],
+)
+def test_a_failure_before_any_text_goes_out_as_it_is(session, requests_made, error, words):
+    session = session(error)
+    before = error.args
+    with pytest.raises(type(error)) as caught:
+        ChatgptFree(SITE, session=session).complete("Hi")
+    assert caught.value is error
+    assert (error.args, error.__cause__) == (before, None)
+    # it is not the site's error, so nothing is asked again
+    assert len(session.fields) == requests_made
+
+
+@pytest.mark.parametrize(("error", "words"), FAILURES)
+def test_a_failure_after_some_text_is_an_incomplete_reply_from_it(error, words):
+    session = PartsSession([CLASSIC_PAGE], [chunk("Hello"), error])
+    with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE, session=session).complete("Hi", timeout=7)
+    assert str(caught.value) == f"the answer broke off: {words}"
+    assert (caught.value.partial, caught.value.__cause__) == ("Hello", error)
 
 
-def test_an_error_of_urllib3s_own_becomes_requests_own():
-    """requests-cache reads bodies itself, and lets these through."""
+RAW_FAILURES = [
+    pytest.param(
+        urllib3.exceptions.DecodeError("no gzip"),
+        requests.exceptions.ContentDecodingError,
+        id="DecodeError",
+    ),
+    pytest.param(
+        urllib3.exceptions.ReadTimeoutError(None, "/", "Read timed out."),
+        requests.ConnectionError,
+        id="ReadTimeoutError",
+    ),
+    pytest.param(
+        urllib3.exceptions.ProtocolError("Connection broken"),
+        requests.exceptions.ChunkedEncodingError,
+        id="ProtocolError",
+    ),
+    pytest.param(
+        urllib3.exceptions.IncompleteRead(3, 7),
+        requests.exceptions.ChunkedEncodingError,
+        id="IncompleteRead",
+    ),
+]
 
-    def respond(body, url):
-        raise urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead(0 bytes read)")
 
-    with pytest.raises(requests.ConnectionError):
-        ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, respond=respond)).complete("Hi")
+@pytest.mark.parametrize(("error", "kind"), RAW_FAILURES)
+def test_what_urllib3_raises_is_of_requests_kind_with_its_cause(error, kind):
+    with pytest.raises(requests.RequestException) as caught:
+        ChatgptFree(SITE, session=raw_answer(ROLE.encode(), error)).complete("Hi")
+    assert (caught.type, caught.value.__cause__) == (kind, error)
+
+
+def test_text_is_read_from_a_raw_body_piece_by_piece():
+    pieces = [chunk("Hel").encode(), chunk("lo").encode(), DONE.encode()]
+    assert collect(ChatgptFree(SITE, session=raw_answer(*pieces)).stream("Hi")) == (
+        ["Hel", "lo"],
+        None,
+    )
+
+
+@pytest.mark.parametrize("kind", [MyBlockedError, MyRateLimitError])
+def test_a_subclass_of_an_error_of_a_hook_stays_what_it_is(mock, kind):
+    """A limit or a check is no reason to look the chat up again, of whatever subclass it is."""
+    add_classic(mock, CLASSIC_ANSWER)
+    error = kind("Mine.")
+
+    def hook(response, **options):
+        if response.request.method == "POST":
+            raise error
+
+    with pytest.raises(kind) as caught:
+        ChatgptFree(SITE, hooks={"response": hook}).complete("Hi")
+    assert caught.value is error
+    assert len(page_requests(mock)) == 1
+
+
+def test_a_subclass_of_an_incomplete_reply_stays_what_it_is():
+    error = MyIncompleteReplyError("Mine.")
+    session = PartsSession([CLASSIC_PAGE], [chunk("Hello"), error])
+    with pytest.raises(MyIncompleteReplyError) as caught:
+        ChatgptFree(SITE, session=session).complete("Hi")
+    assert (caught.value, caught.value.partial) == (error, "Hello")
+
+
+# ------------------------------------------------------ Requests: a time limit for the whole call
+
+
+TOO_LONG = "the call took longer than max_time, 5 seconds"
+PINGS = [": ping\n\n"] * 99
+
+
+@pytest.mark.parametrize(
+    ("parts", "requests_made"),
+    [
+        pytest.param(lambda piece_clock: (piece_clock.moved(6, CLASSIC_PAGE), []), 1, id="page"),
+        pytest.param(
+            lambda piece_clock: (piece_clock.moved(1, *["<p>"] * 9), []), 1, id="page that drips"
+        ),
+        pytest.param(
+            lambda piece_clock: (piece_clock.moved_after(6, CLASSIC_PAGE), []),
+            1,
+            id="after the page",
+        ),
+        pytest.param(
+            lambda piece_clock: ([CURRENT_PAGE], (), piece_clock.moved(6, CACHED)),
+            2,
+            id="first step",
+        ),
+        pytest.param(
+            lambda piece_clock: ([CURRENT_PAGE], (), piece_clock.moved_after(6, CACHED)),
+            2,
+            id="after the first step",
+        ),
+        pytest.param(
+            lambda piece_clock: ([CLASSIC_PAGE], piece_clock.moved(6, ROLE)), 2, id="answer"
+        ),
+        pytest.param(
+            lambda piece_clock: ([CLASSIC_PAGE], piece_clock.moved(1, *PINGS)), 2, id="pings"
+        ),
+        pytest.param(
+            lambda piece_clock: ([CURRENT_PAGE], piece_clock.moved(1, *PINGS)),
+            3,
+            id="current pings",
+        ),
+    ],
+)
+def test_a_call_that_takes_too_long_before_any_text_is_a_time_out(
+    piece_clock, parts, requests_made
+):
+    session = PartsSession(*parts(piece_clock))
+    with pytest.raises(requests.Timeout) as caught:
+        ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
+    assert str(caught.value) == TOO_LONG
+    assert len(session.fields) == requests_made
+
+
+def test_a_call_that_takes_too_long_after_some_text_is_an_incomplete_reply(piece_clock):
+    session = PartsSession([CLASSIC_PAGE], piece_clock.moved(2, chunk("Hel"), chunk("lo"), *PINGS))
+    with pytest.raises(IncompleteReplyError) as caught:
+        ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
+    assert (str(caught.value), caught.value.partial) == (
+        f"the answer broke off: {TOO_LONG}",
+        "Hello",
+    )
+
+
+def test_an_answer_that_takes_its_time_exactly_is_whole(piece_clock):
+    answer = piece_clock.moved(1, ROLE, *map(chunk, "Hello"[:3]), DONE)
+    session = PartsSession([CLASSIC_PAGE], answer)
+    assert ChatgptFree(SITE, session=session, max_time=5).complete("Hi") == "Hel"
+
+
+def test_without_max_time_a_call_has_no_limit(piece_clock):
+    session = PartsSession([CLASSIC_PAGE], piece_clock.moved(1e6, *PINGS, chunk("Hello"), DONE))
+    assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "is_too_long"),
+    [
+        pytest.param({"max_time": 5}, {}, True, id="once"),
+        pytest.param({}, {"max_time": 5}, True, id="with the call"),
+        pytest.param({"max_time": 5}, {"max_time": None}, True, id="None"),
+        pytest.param({"max_time": 5}, {"max_time": 7}, False, id="a call's own"),
+        pytest.param({"max_time": 5}, {"max_time": math.inf}, False, id="a call's own, no limit"),
+    ],
+)
+@pytest.mark.parametrize(
+    "way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"]
+)
+def test_max_time_can_be_given_once_or_with_a_call(piece_clock, default, own, is_too_long, way):
+    session = PartsSession(piece_clock.moved(6, CLASSIC_PAGE), [CLASSIC_ANSWER])
+    ask = callers(ChatgptFree(SITE, session=session, **default), **own)[way]
+    if not is_too_long:
+        assert ask()
+        return
+    with pytest.raises(requests.Timeout) as caught:
+        ask()
+    assert str(caught.value) == TOO_LONG
+
+
+# --------------------------------------------------------- Requests: the reply, and what it is from
+
+
+def returned_by(texts):
+    """What a generator returns at its end."""
+    replies = []
+
+    def read():
+        replies.append((yield from texts))
+
+    list(read())
+    return replies[0]
+
+
+def whole_replies(bot):
+    """Each way to get a whole reply, by its name."""
+    return {
+        "complete": lambda: bot.complete("Hi"),
+        "stream": lambda: returned_by(bot.stream("Hi")),
+        "message": lambda: bot.conversation().complete("Hi"),
+        "conversation": lambda: returned_by(bot.conversation().stream("Hi")),
+    }
+
+
+@pytest.mark.parametrize("way", ["complete", "stream", "message", "conversation"])
+def test_a_whole_reply_is_what_each_way_to_ask_returns_at_its_end(way):
+    sources = [
+        {"title": "Rome", "url": "https://rome.example/?a=1&b=2"},
+        {"title": "Paris", "url": "https://paris.example/"},
+    ]
+    found = "event: citations\n" + data(sources)
+    bot = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, found + CURRENT_ANSWER))
+    reply = whole_replies(bot)[way]()
+    assert (type(reply), reply, reply.sources) == (Reply, "Hello, wörld 🌍", sources)
+
+
+@PROTOCOLS
+def test_a_reply_without_a_search_has_no_sources(answer, page):
+    with Site(answer, page) as site:
+        reply = returned_by(ChatgptFree(site.url).stream("Hi there"))
+    assert (type(reply), reply, reply.sources) == (Reply, "Hi there", [])
+
+
+def test_a_broken_answer_has_no_reply():
+    texts = ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, chunk("Hello"))).stream("Hi")
+    assert next(texts) == "Hello"
+    with pytest.raises(IncompleteReplyError):
+        next(texts)
 
 
 # ------------------------------------------------------------------------------------------ Client
@@ -3624,6 +5624,46 @@ def dialogue_text(messages):
 def message_for(protocol, messages):
     """What a site gets: the last message, or all of them where it does not remember."""
     return messages[-1]["content"] if protocol == "current" else dialogue_text(messages)
+
+
+def said_by_bot(text):
+    return {"role": "assistant", "content": text}
+
+
+def conversations_of(site):
+    """For each answer of the current protocol the number of its conversation: 0, 1, …"""
+    ids = [form["conversation_uuid"] for form in streams_of(site)]
+    return [list(dict.fromkeys(ids)).index(uuid) for uuid in ids]
+
+
+@contextlib.contextmanager
+def interrupted_at(moment, lock):
+    """Ctrl-C comes before the line of the module with this number, in order of execution.
+
+    The context variable is a function that says whether it did come. It does not come while `lock`
+    is held: Python itself never interrupts between the last line of a `with` and its exit.
+    """
+    came = False
+
+    def trace(frame, event, _):
+        nonlocal moment, came
+        if frame.f_code.co_filename != chatgptfree.__file__:
+            return None
+        if event == "line" and not lock.locked():
+            moment -= 1
+            if moment < 0:
+                came = True
+                raise KeyboardInterrupt  # Python takes the trace function off
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lambda: came
+    except KeyboardInterrupt:
+        assert came
+    finally:
+        sys.settrace(before)
 
 
 def leave_at_once(texts):
@@ -3667,11 +5707,42 @@ class Terse(ChatgptFree):
     url = SITE
 
 
-def test_the_attributes_are_those_of_gpt4free():
-    assert (ChatgptFree.url, ChatgptFree.working) == ("https://chatgptfree.ai", True)
-    assert ChatgptFree.model_aliases == {"gpt-4o-mini": ChatgptFree.default_model}
+def test_the_attributes_are_those_of_gpt4free(mock):
+    assert (ChatgptFree.working, ChatgptFree.default_model) == (True, "gpt-4o-mini-2024-07-18")
+    assert ChatgptFree.models == ["gpt-4o-mini-2024-07-18"]
+    assert ChatgptFree.model_aliases == {"gpt-4o-mini": "gpt-4o-mini-2024-07-18"}
     bot = ChatgptFree(SITE)
     assert (bot.url, bot._nonce, bot._post_id) == (SITE, None, None)
+    add_classic(mock, CLASSIC_ANSWER)
+    bot.complete("Hi")
+    assert (bot._nonce, bot._post_id) == ("c10d44dafd", "6")
+
+
+SHOW_ADDRESSES = """
+import chatgptfree as c
+print(c.ChatgptFree.url, c.ChatgptFree().url, c.complete.__self__.url, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        pytest.param({}, "https://chatgptfree.ai", id="not set"),
+        pytest.param({"CHATGPTFREE_URL": " "}, "https://chatgptfree.ai", id="blank"),
+        pytest.param({"CHATGPTFREE_URL": SITE + "/help/"}, SITE + "/help/", id="set"),
+    ],
+)
+def test_the_environment_names_the_site_for_the_functions_too(environment, url):
+    others = {name: value for name, value in os.environ.items() if name != "CHATGPTFREE_URL"}
+    process = subprocess.run(
+        [sys.executable, "-c", SHOW_ADDRESSES],
+        cwd=HERE,
+        env={**others, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.split() == [url] * 3
 
 
 def test_the_functions_are_the_methods_of_one_object():
@@ -3704,6 +5775,153 @@ def test_async_code_calls_it_in_a_thread():
         assert asyncio.run(ask_together(bot)) == ["one", "two", "three"]
 
 
+# ------------------------------------------------------------- Client: errors, tracebacks, the log
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ChatgptFreeError, RateLimitError, BlockedError, IncompleteReplyError],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_demo_site_takes_a_subclass_of_an_error_for_its_kind(kind, without_pauses):
+    class Own(kind):
+        pass
+
+    def fail(prompt):
+        raise error_with(Own, "enough", retry_after=7.0, partial="one two")
+
+    with demo_site(fail) as url, pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(url).complete("Hi")
+    has_text = kind in (ChatgptFreeError, IncompleteReplyError)
+    assert caught.type is (IncompleteReplyError if has_text else kind)
+    assert caught.value.partial == ("one two" if has_text else "")
+    assert getattr(caught.value, "retry_after", None) == (7.0 if kind is RateLimitError else None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda bot: bot.complete("Hi"), id="complete"),
+        pytest.param(lambda bot: list(bot.stream("Hi")), id="stream"),
+        pytest.param(lambda bot: bot.list_models(), id="list_models"),
+        pytest.param(lambda bot: bot.conversation().complete("Hi"), id="conversation"),
+        pytest.param(lambda bot: show(bot.stream("Hi")), id="show"),
+    ],
+)
+def test_a_fault_in_the_page_parser_shows_where_it_is(call, mock, monkeypatch):
+    monkeypatch.setattr(chatgptfree, "CHAT_LIMIT", "not a number")
+    add_classic(mock, CLASSIC_ANSWER)
+    with pytest.raises(TypeError) as caught:
+        call(ChatgptFree(SITE))
+    first, *_, last = traceback.extract_tb(caught.value.__traceback__)
+    assert (first.filename, last.filename) == (__file__, chatgptfree.__file__)
+    assert "CHAT_LIMIT" in last.line
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "place"),
+    [
+        pytest.param(
+            requests.ConnectionError("gone"), requests.ConnectionError, "raise piece", id="network"
+        ),
+        pytest.param(ZeroDivisionError(), ZeroDivisionError, "raise piece", id="a fault"),
+        pytest.param(
+            data({"error": {"message": "Overloaded"}}),
+            ChatgptFreeError,
+            "raise _error_in(data)",
+            id="the site's words",
+        ),
+    ],
+)
+def test_the_cause_of_a_broken_answer_is_the_first_error_with_its_place(end, kind, place):
+    _, error = ask_site(CLASSIC_PAGE, chunk("Hello"), end)
+    assert type(error) is IncompleteReplyError
+    assert type(error.__cause__) is kind
+    assert place in [frame.line for frame in traceback.extract_tb(error.__cause__.__traceback__)]
+
+
+@pytest.fixture
+def logged(caplog):
+    """A function that returns what the library has logged: a str for each record."""
+    caplog.set_level("DEBUG", "chatgptfree")
+
+    def records():
+        return [r.getMessage() for r in caplog.records if r.name == "chatgptfree"]
+
+    return records
+
+
+def test_the_log_of_a_classic_call_tells_what_was_found_and_asked(logged):
+    ask_site(CLASSIC_PAGE, CLASSIC_ANSWER)
+    page, chats, *rest = logged()
+    assert page == "page of site.example: HTTP 200"
+    assert "classic" in chats.lower()
+    assert rest == [
+        "wpaicg_chat_shortcode_message: HTTP 200",
+        "the answer is whole, with 14 characters",
+    ]
+
+
+def test_the_log_of_a_current_call_tells_what_was_found_and_asked(logged):
+    ask_site(CURRENT_PAGE, CURRENT_HEAD, "event: delta_v2\ndata: {}\n\n", CURRENT_ANSWER)
+    page, chats, *rest = logged()
+    assert page == "page of site.example: HTTP 200"
+    assert "current" in chats.lower()
+    assert chats.endswith(": ChatGPT 5 Nano, DeepSeek")
+    assert rest == [
+        "aipkit_cache_sse_message: HTTP 200",
+        "aipkit_frontend_chat_stream: HTTP 200",
+        "events that are not known: delta_v2",
+        "the answer is whole, with 14 characters",
+    ]
+
+
+def test_the_log_of_a_refusal_tells_each_status_and_that_it_looked_again(logged, mock):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, body="0", status=400)
+    with pytest.raises(ChatgptFreeError):
+        ChatgptFree(SITE).complete("Hi")
+    page, chats, *rest = logged()
+    assert rest == [
+        "aipkit_cache_sse_message: HTTP 400",
+        "the chat is looked up again",
+        "aipkit_get_frontend_chat_nonce: HTTP 400",
+        page,
+        chats,
+        "failed after 0 characters: ChatgptFreeError",
+    ]
+
+
+def test_the_log_tells_how_an_answer_broke_off(logged):
+    ask_site(CLASSIC_PAGE, chunk("Hello"))
+    assert logged()[-1] == "failed after 5 characters: IncompleteReplyError"
+
+
+@pytest.mark.parametrize("answer", [CURRENT_ANSWER, data({"delta": "Hel"})], ids=["whole", "cut"])
+def test_the_log_has_nothing_that_is_confidential(answer, logged, mock):
+    url = "https://ann:word-of-pass@site.example/help/?key=query-of-page"
+    mock.get(re.compile(r"https://site\.example/help/.*"), body=CURRENT_PAGE)
+    mock.post(AJAX, body=CACHED)
+    mock.get(AJAX, body=answer)
+    bot = ChatgptFree(url, headers={"X-Key": "secret-header"}, cookies={"id": "secret-cookie"})
+    with contextlib.suppress(IncompleteReplyError):
+        bot.complete("Is this a secret-prompt?")
+    (asked,) = [form for form in forms(mock, "GET") if "session_id" in form]
+    log = "\n".join(logged())
+    for name in ("session_id", "conversation_uuid", "_ajax_nonce", "cache_key"):
+        assert asked[name] not in log
+        assert asked[name].replace("-", "") not in log
+    for word in ("prompt", "word-of-pass", "query-of-page", "header", "cookie", "Hel", "ann"):
+        assert word not in log
+
+
+def test_the_repr_of_a_conversation_says_with_whom_it_is_and_no_password():
+    chat = ChatgptFree("https://ann:secret@site.example/help/").conversation("Be terse.")
+    assert repr(chat) == (
+        "<Conversation with ChatgptFree('https://site.example/help/'), 1 messages>"
+    )
+
+
 # -------------------------------------------------------------------------------- Client: pickling
 
 
@@ -3711,9 +5929,9 @@ def test_a_client_can_be_pickled_with_its_address_and_options(mock):
     add_current(mock, CURRENT_ANSWER)
     bot = ChatgptFree(SITE, model="DeepSeek", headers={"X-Team": "blue"}, timeout=7)
     bot.complete("Hi")
-    copy = pickle.loads(pickle.dumps(bot))
-    assert copy.complete("Hi") == "Hello, wörld 🌍"
-    assert (copy.url, options_of(copy)) == (bot.url, options_of(bot))
+    again = pickle.loads(pickle.dumps(bot))
+    assert again.complete("Hi") == "Hello, wörld 🌍"
+    assert (again.url, options_of(again)) == (bot.url, options_of(bot))
     assert [form["bot_id"] for form in forms(mock)] == ["25872", "25872"]
     assert mock.calls[-1].request.headers["X-Team"] == "blue"
     assert len({fields["session_id"] for fields in forms(mock, "GET") if fields}) == 2
@@ -3725,9 +5943,9 @@ def test_a_client_can_be_pickled_with_its_address_and_options(mock):
     ids=["options", "subclass"],
 )
 def test_a_pickled_client_has_the_same_address_and_options(bot):
-    copy = pickle.loads(pickle.dumps(bot))
-    assert (type(copy), copy.url, repr(copy)) == (type(bot), bot.url, repr(bot))
-    assert options_of(copy) == options_of(bot)
+    again = pickle.loads(pickle.dumps(bot))
+    assert (type(again), again.url, repr(again)) == (type(bot), bot.url, repr(bot))
+    assert options_of(again) == options_of(bot)
 
 
 def test_a_client_with_a_callers_session_says_why_it_cannot_be_pickled():
@@ -3741,9 +5959,9 @@ def test_a_client_with_a_callers_session_says_why_it_cannot_be_pickled():
 )
 def test_an_error_can_be_pickled_with_all_it_holds(kind):
     error = error_with(kind, "It failed.", partial="some text", retry_after=7.0)
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy)) == (kind, "It failed.")
-    assert (copy.partial, copy.retry_after) == ("some text", 7.0)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (kind, "It failed.")
+    assert (again.partial, again.retry_after) == ("some text", 7.0)
 
 
 @pytest.mark.parametrize(
@@ -3758,13 +5976,13 @@ def test_an_error_can_be_pickled_with_all_it_holds(kind):
 def test_an_error_of_a_call_can_be_pickled(fail, kind, protocol):
     with Site(fail, LOCAL_PAGES[protocol]) as site, pytest.raises(kind) as caught:
         ChatgptFree(site.url).complete("Hi")
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert (type(copy), copy.args) == (caught.type, caught.value.args)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (caught.type, str(caught.value))
 
 
 def test_a_reply_can_be_pickled():
-    copy = pickle.loads(pickle.dumps(Reply("Hello")))
-    assert (type(copy), copy) == (Reply, "Hello")
+    again = pickle.loads(pickle.dumps(Reply("Hello")))
+    assert (type(again), again) == (Reply, "Hello")
 
 
 # ----------------------------------------------------------------------------------- Conversations
@@ -3812,17 +6030,148 @@ def test_messages_are_what_was_said_and_can_be_saved_as_json(protocol):
     ]
 
 
-def test_messages_put_back_into_a_new_conversation_go_along_once(protocol):
-    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
+def edit_in_place(chat):
+    chat.messages[0]["content"] = "My name is Bob."
+
+
+def add_in_place(chat):
+    chat.messages.insert(0, {"role": "system", "content": "Be terse."})
+
+
+def cut_in_place(chat):
+    del chat.messages[2:]
+
+
+def assign_others(chat):
+    chat.messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [edit_in_place, add_in_place, cut_in_place, assign_others],
+    ids=lambda edit: edit.__name__,
+)
+def test_edited_messages_are_a_new_conversation_with_all_of_it(edit):
+    with Site(say_hello, LOCAL_CURRENT) as site:
         chat = ChatgptFree(site.url).conversation()
-        chat.messages = json.loads(json.dumps(ASKED_BEFORE))
+        chat.complete("My name is Ann.")
+        chat.complete("I live in Rome.")
+        edit(chat)
+        before = json.loads(json.dumps(chat.messages))
+        chat.complete("What is my name?")
+        chat.complete("And yours?")
+        assert messages_to(site)[2:] == [dialogue_text([*before, NEW]), "And yours?"]
+        assert conversations_of(site) == [0, 0, 1, 1]
+
+
+def test_messages_edited_while_the_answer_comes_are_a_new_conversation():
+    with Site(say_hello, LOCAL_CURRENT) as site:
+        chat = ChatgptFree(site.url).conversation()
+        chat.complete("My name is Ann.")
+        for _ in chat.stream("What is my name?"):
+            edit_in_place(chat)
+        before = json.loads(json.dumps(chat.messages))
+        chat.complete("And yours?")
+        asked = {"role": "user", "content": "And yours?"}
+        assert before[0] == {"role": "user", "content": "My name is Bob."}
+        assert messages_to(site)[2] == dialogue_text([*before, asked])
+        assert conversations_of(site) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_messages_that_say_the_same_are_no_edit(kind):
+    with Site(say_hello, LOCAL_CURRENT) as site:
+        chat = ChatgptFree(site.url).conversation()
+        chat.complete("My name is Ann.")
+        chat.messages = kind(json.loads(json.dumps(chat.messages)))
+        chat.complete("What is my name?")
+        assert messages_to(site)[1] == "What is my name?"
+        assert conversations_of(site) == [0, 0]
+
+
+def restore_by_argument(bot):
+    return bot.conversation(messages=json.loads(json.dumps(ASKED_BEFORE)))
+
+
+def restore_by_assignment(bot):
+    chat = bot.conversation()
+    chat.messages = json.loads(json.dumps(ASKED_BEFORE))
+    return chat
+
+
+@pytest.mark.parametrize(
+    "restore", [restore_by_argument, restore_by_assignment], ids=["argument", "assignment"]
+)
+def test_messages_put_back_into_a_new_conversation_go_along_once(restore, protocol):
+    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
+        chat = restore(ChatgptFree(site.url))
         chat.complete("What is my name?")
         chat.complete("And yours?")
         assert messages_to(site)[0] == dialogue_text([*ASKED_BEFORE, NEW])
-        assert messages_to(site)[1] == (
-            "And yours?" if protocol == "current" else dialogue_text(chat.messages[:-1])
-        )
+        assert messages_to(site)[1] == message_for(protocol, chat.messages[:-1])
         assert len(chat.messages) == 6
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_turn_leaves_the_list_that_was_assigned_as_it_was(kind, protocol):
+    assigned = kind(dict(message) for message in ASKED_BEFORE)
+    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
+        chat = ChatgptFree(site.url).conversation()
+        chat.messages = assigned
+        chat.complete("What is my name?")
+        chat.messages[0]["content"] = "My name is Bob."
+    assert assigned == kind(ASKED_BEFORE)
+    assert [message["content"] for message in chat.messages] == [
+        "My name is Bob.",
+        "Hello Ann.",
+        "What is my name?",
+        "Hello Ann.",
+    ]
+
+
+def test_a_conversation_copies_the_messages_that_it_is_given():
+    given = ({"role": "user", "content": [{"type": "text", "text": "Hi"}]},)
+    chat = ChatgptFree(SITE).conversation(messages=given)
+    chat.messages[0]["content"][0]["text"] = "changed"
+    chat.messages.append(NEW)
+    assert given == ({"role": "user", "content": [{"type": "text", "text": "Hi"}]},)
+
+
+def test_the_system_text_goes_before_the_messages_that_are_given():
+    chat = ChatgptFree(SITE).conversation("Be terse.", messages=iter(ASKED_BEFORE))
+    assert chat.messages == [{"role": "system", "content": "Be terse."}, *ASKED_BEFORE]
+
+
+@pytest.mark.parametrize("system", [None, "Be terse."], ids=["alone", "with system"])
+@pytest.mark.parametrize(
+    ("messages", "kind", "words"),
+    [
+        pytest.param("Hi", TypeError, "messages must be a list of messages, not str", id="str"),
+        pytest.param(
+            [*ASKED_BEFORE, {"role": "user"}],
+            ValueError,
+            "messages[2] has no 'content'",
+            id="no content",
+        ),
+        pytest.param([{"content": "Hi"}], ValueError, "messages[0] has no 'role'", id="no role"),
+        pytest.param(
+            ["Hi"],
+            TypeError,
+            "messages[0] must be a mapping with 'role' and 'content', not str",
+            id="list of str",
+        ),
+        pytest.param(
+            [{"role": "user", "content": 7}],
+            TypeError,
+            "messages[0]['content'] must be a str, not int",
+            id="int",
+        ),
+    ],
+)
+def test_wrong_messages_of_a_new_conversation_are_named_at_the_call(messages, kind, words, system):
+    with pytest.raises(kind) as caught:
+        ChatgptFree(SITE).conversation(system, messages)
+    assert str(caught.value) == words
 
 
 def test_streams_of_two_conversations_can_be_read_by_turns(protocol):
@@ -3832,14 +6181,13 @@ def test_streams_of_two_conversations_can_be_read_by_turns(protocol):
     with Site(answer, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
         chats = [bot.conversation(), bot.conversation()]
         for turn in "12":
-            pairs = list(zip(*(chat.stream(f"{name}{turn}") for name, chat in zip("AB", chats))))
+            streams = [chat.stream(f"{name}{turn}") for name, chat in zip("AB", chats)]
+            pairs = list(itertools.zip_longest(*streams))
             assert pairs == [("one ", "one "), ("two ", "two "), ("three", "three")]
         said = [[message["content"] for message in chat.messages[::2]] for chat in chats]
         assert said == [["A1", "A2"], ["B1", "B2"]]
         if protocol == "current":
-            ids = [form["conversation_uuid"] for form in streams_of(site)]
-            assert (ids[0], ids[1]) == (ids[2], ids[3])
-            assert ids[0] != ids[1]
+            assert conversations_of(site) == [0, 1, 0, 1]
             assert len({form["session_id"] for form in streams_of(site)}) == 1
             assert messages_to(site) == ["A1", "B1", "A2", "B2"]
         else:
@@ -3864,9 +6212,7 @@ def test_conversations_of_one_client_run_in_threads_of_their_own(protocol):
                 f"bot {i}, {turn}" for turn in range(5)
             ]
         assert len(site.pages()) == 1
-        assert len({form["conversation_uuid"] for form in streams_of(site)}) == (
-            8 if protocol == "current" else 0
-        )
+        assert len(set(conversations_of(site))) == (8 if protocol == "current" else 0)
 
 
 def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(protocol):
@@ -3885,7 +6231,8 @@ def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(protocol):
         assert caught.value.partial == "Hello A"
         assert chat.messages[1:] == [ASKED_BEFORE[0], {"role": "assistant", "content": "Hello A"}]
         assert chat.complete("What is my name?") == "Hello Ann."
-        assert messages_to(site)[1] == message_for(protocol, chat.messages[:-1])
+        assert messages_to(site)[1] == dialogue_text(chat.messages[:-1])
+        assert conversations_of(site) == ([0, 1] if protocol == "current" else [])
         assert len(chat.messages) == 5
 
 
@@ -3898,12 +6245,13 @@ def test_what_was_heard_of_an_answer_that_was_left_counts_as_it(stop, protocol):
         stop(chat.stream("My name is Ann."))
         assert chat.messages == [ASKED_BEFORE[0], {"role": "assistant", "content": "Hello "}]
         chat.complete("What is my name?")
-        assert messages_to(site)[1] == message_for(protocol, chat.messages[:-1])
+        assert messages_to(site)[1] == dialogue_text(chat.messages[:-1])
+        assert conversations_of(site) == ([0, 1] if protocol == "current" else [])
 
 
 def test_what_was_shown_before_an_interrupt_counts_as_the_answer(protocol, monkeypatch):
-    def interrupted(*_, end="", **__):
-        if "Hello" in end:
+    def interrupted(text, **_):
+        if "Hello" in text:
             monkeypatch.undo()
             raise KeyboardInterrupt
 
@@ -3918,7 +6266,7 @@ def test_what_was_shown_before_an_interrupt_counts_as_the_answer(protocol, monke
             "Hello ",
             "What is my name?",
         ]
-        assert messages_to(site)[1] == message_for(protocol, chat.messages[:-1])
+        assert messages_to(site)[1] == dialogue_text(chat.messages[:-1])
     del caught
 
 
@@ -3959,13 +6307,10 @@ def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, tur
         assert chat.messages == before
         failing.clear()
         assert chat.complete("What is my name?") == "Hello Ann."
-        known = protocol == "current" and turn == 2
-        assert messages_to(site)[-1] == (
-            "What is my name?" if known else dialogue_text([*before, NEW])
-        )
-        assert len({form["conversation_uuid"] for form in streams_of(site)}) == (
-            1 if protocol == "current" else 0
-        )
+        assert messages_to(site)[-1] == dialogue_text([*before, NEW])
+        # The site remembers the question that failed: a new conversation doesn't have it.
+        *earlier, last = conversations_of(site) or [None]
+        assert last not in earlier
 
 
 @pytest.mark.parametrize(
@@ -3984,6 +6329,41 @@ def test_wrong_options_of_a_turn_leave_the_conversation_usable(options, kind, mo
         chat.complete("Hi", **options)
     assert chat.messages == forms(mock) == []
     assert chat.complete("Hi") == "Hello, wörld 🌍"
+
+
+# An interrupt while a generator is thrown away is shown, and goes no further.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_turn_that_is_interrupted_at_any_moment_loses_nothing(protocol):
+    """It is interrupted before each line that it executes, once."""
+    before = [dict(message) for message in ASKED_BEFORE]
+    pieces = [completion({"delta": {"content": word}}) for word in ("You are ", "Ann.")]
+    end = DONE
+    if protocol == "current":
+        pieces, end = [data({"delta": "You are "}), data({"delta": "Ann."})], CURRENT_DONE
+    # What can have come, and the messages that can be left of it.
+    heard_of = {
+        "": [before, [*before, NEW, said_by_bot("You are ")]],
+        "You are ": [[*before, NEW, said_by_bot(text)] for text in ("You are ", "You are Ann.")],
+        "You are Ann.": [[*before, NEW, said_by_bot("You are Ann.")]],
+    }
+    moment = 0
+    came = True
+    while came:
+        session = StubSession(LOCAL_PAGES[protocol], *pieces, end)
+        bot = ChatgptFree(SITE, session=session, timeout=1)
+        if protocol == "current":
+            bot.list_models()  # the look at the page is interrupted for the classic one
+        chat = bot.conversation(messages=before)
+        heard = []
+        with interrupted_at(moment, lock_of(bot)) as came_at_last:
+            heard.extend(chat.stream("What is my name?"))
+        came = came_at_last()
+        assert chat.messages in heard_of["".join(heard)]
+        said = [*chat.messages, {"role": "user", "content": "And yours?"}]
+        assert chat.complete("And yours?") == "You are Ann."
+        assert chat.messages == [*said, said_by_bot("You are Ann.")]
+        moment += 1
+    assert moment > 100
 
 
 @pytest.mark.parametrize("renewal", ["nonce action", "page"])
@@ -4012,10 +6392,10 @@ def test_a_nonce_that_expires_in_a_conversation_does_not_end_it(renewal, protoco
         nonce[0] = "second"
         assert chat.complete("What is my name?") == "Hello Ann."
         assert messages_to(site)[-1] == message_for(protocol, chat.messages[:-1])
-        assert len({form["conversation_uuid"] for form in streams_of(site)}) == (
-            1 if protocol == "current" else 0
-        )
-        assert len(chat.messages) == 5
+        chat.complete("And yours?")
+        assert messages_to(site)[-1] == message_for(protocol, chat.messages[:-1])
+        assert conversations_of(site) == ([0, 0, 0] if protocol == "current" else [])
+        assert len(chat.messages) == 7
 
 
 @pytest.mark.parametrize(("before", "after"), [("classic", "current"), ("current", "classic")])
@@ -4106,15 +6486,14 @@ def test_a_message_of_a_conversation_is_some_text(message, kind, protocol):
         assert site.asked == []
 
 
-@pytest.mark.parametrize(
-    "system", [7, {"role": "system", "content": "Be terse."}], ids=["int", "message"]
-)
+@pytest.mark.parametrize("system", [7, 0, {"role": "system", "content": "Be terse."}], ids=repr)
 def test_a_system_text_of_the_wrong_type_is_a_typeerror_at_the_call(system):
-    with pytest.raises(TypeError, match=r"system|messages\[0\]"):
-        ChatgptFree(SITE).conversation(system).stream("Hi")
+    with pytest.raises(TypeError) as caught:
+        ChatgptFree(SITE).conversation(system)
+    assert str(caught.value) == f"system must be a str, not {type(system).__name__}"
 
 
-def test_what_a_restored_message_lacks_is_named():
+def test_what_an_assigned_message_lacks_is_named():
     chat = ChatgptFree(SITE).conversation()
     chat.messages = [{"role": "user"}]
     with pytest.raises(ValueError, match=r"messages\[0\] has no 'content'"):
@@ -4141,11 +6520,11 @@ def test_a_conversation_goes_on_after_half_a_character(answer):
 
 def test_a_conversation_of_a_long_answer_takes_linear_time():
     def cost(count):
-        session = StubSession(CLASSIC_PAGE, *[chunk("word")] * count, DONE)
+        session = StubSession(CLASSIC_PAGE, *[chunk("a" * 1000)] * count, DONE)
         chat = ChatgptFree(SITE, session=session).conversation()
         return best_time(lambda: list(chat.stream("Hi")))
 
-    assert cost(20_000) < 50 * cost(2_000)  # a copy for each piece would take 100 times
+    assert cost(8_000) < 50 * cost(800)  # a copy for each piece would take 100 times and more
 
 
 # --------------------------------------------------------------------------- Images and web search
@@ -4287,46 +6666,115 @@ def test_an_image_in_a_conversation_goes_with_its_own_message_only(mock):
     assert json.loads(json.dumps(chat.messages))[0] == {"role": "user", "content": "What is this?"}
 
 
-# ------------------------------------------------------------------------------------- Notebooks
+# ------------------------------------------------------------------------- Notebooks: what is used
+
+FOUND = [{"title": "Paris", "url": "https://example.org/?a=1&b=2"}]
+LINK = 'rel="noopener noreferrer"'
+WAITING = "waiting for the answer ..."
+# Whatever `show` was given ends so, after some text or none.
+ENDS = {"interrupt": KeyboardInterrupt(), "broken answer": IncompleteReplyError("it broke off")}
+HTML_FRAME = ('<div class="tex2jax_ignore mathjax_ignore">', "</div>")
+
+
+def streamed(*texts, error=None, sources=()):
+    """What `stream` returns: a generator of pieces, which returns the whole Reply at its end."""
+    yield from texts
+    if error:
+        raise error
+    return Reply("".join(texts), sources)
+
+
+def run_python(*arguments, stdin="", **options):
+    """Run Python in a process of its own, where the module can be imported."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        encoding="utf-8",
+        check=False,
+        **{"cwd": HERE, **options},
+    )
+
+
+def html_of(text):
+    return Reply(text)._repr_html_()
+
+
+def inner_html(text):
+    """The HTML of an answer without the element around it and without line ends."""
+    html_text = html_of(text)
+    start, end = HTML_FRAME
+    assert html_text.startswith(start) and html_text.endswith(end)
+    return html_text[len(start) : -len(end)].replace("\n", "")
+
+
+def kind_and_contents(value):
+    return type(value), str(value), value.sources
+
+
+@pytest.fixture
+def slow_cpu(monkeypatch):
+    """Each look at the CPU time finds it a millisecond later."""
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(
+        thread_time=lambda: next(ticks) / 1000, monotonic=time.monotonic, sleep=time.sleep
+    )
+    monkeypatch.setattr(chatgptfree, "time", clock)
+
+
+@pytest.fixture
+def colours(monkeypatch):
+    """Packages for coloured code are there. Keywords have one colour, and nothing else has any.
+
+    Colours are cached, so each test has code of its own.
+    """
+    style = pytest.importorskip("pygments.style")
+    token = pytest.importorskip("pygments.token")
+    jupyter_style = type("JupyterStyle", (style.Style,), {"styles": {token.Keyword: "var(--k)"}})
+    package = types.SimpleNamespace(JupyterStyle=jupyter_style)
+    monkeypatch.setitem(sys.modules, "jupyterlab_pygments", package)
+
+
+RETURN = '<span style="color: var(--k)">return</span>'
 
 
 class Notebook:
-    """Stands in for IPython and for the cell's output.
+    """Stands in for IPython in a notebook, and for the output of its cell.
 
-    `seen` is all that stood there, one after another.
+    `outputs` has what each display shows at last, `updates` the HTML of each change. Its clock
+    stands still but for `come`.
     """
 
     def __init__(self, monkeypatch):
-        self.seen, self.displays, self.now, self.execution_count = [], 0, 0.0, 1
-        self.display = types.SimpleNamespace(display=self.display_it)
+        self.outputs, self.updates, self.now, self.execution_count = [], [], 0.0, 1
         self.kernel = object()
+        self.display = types.SimpleNamespace(display=self.display_one)
         monkeypatch.setitem(sys.modules, "IPython", self)
-        monkeypatch.setattr(chatgptfree, "time", types.SimpleNamespace(monotonic=lambda: self.now))
+        clock = types.SimpleNamespace(monotonic=lambda: self.now, thread_time=time.thread_time)
+        monkeypatch.setattr(chatgptfree, "time", clock)
 
     def get_ipython(self):
         return self
 
-    def display_it(self, reply, display_id=False):
-        self.displays += 1
-        self.update(reply)
-        return self if display_id else None
+    def display_one(self, bundle, raw=False, display_id=False):
+        position = len(self.outputs)
+        self.outputs.append(bundle)
 
-    def update(self, reply):
-        assert type(reply) is Reply
-        self.seen.append(str(reply))
+        def update(bundle, raw):
+            self.outputs[position] = bundle
+            self.updates.append(bundle["text/html"])
 
-    def come(self, *texts, seconds=1.0, error=None):
+        return types.SimpleNamespace(update=update) if display_id else None
+
+    def come(self, *texts, seconds=1.0, error=None, sources=()):
+        """What `stream` returns, with these seconds before each piece."""
         for text in texts:
             self.now += seconds
             yield text
         if error:
             raise error
-
-    def last_value(self, value):
-        """What a notebook does with the last value of a cell."""
-        before = len(self.seen)
-        value._ipython_display_() if hasattr(value, "_ipython_display_") else self.display_it(value)
-        return self.seen[before:]
+        return Reply("".join(texts), sources)
 
 
 @pytest.fixture
@@ -4334,74 +6782,747 @@ def notebook(monkeypatch):
     return Notebook(monkeypatch)
 
 
+class TerminalStream(io.StringIO):
+    """The output of a terminal."""
+
+    def isatty(self):
+        return True
+
+    def fileno(self):
+        return 7
+
+
+class FileStream(TerminalStream):
+    """A file in place of a terminal."""
+
+    def isatty(self):
+        return False
+
+
+class IdleStream(io.StringIO):
+    """IDLE's window: a terminal without a file."""
+
+    def isatty(self):
+        return True
+
+
+class BareStream:
+    """Has neither `isatty` nor `fileno` nor `encoding`, as the windows of Maya and PyScripter."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def getvalue(self):
+        return self.text
+
+
+def encoded_stream(encoding):
+    return io.TextIOWrapper(io.BytesIO(), encoding, newline="\n")
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A function that replaces sys.stdout and sys.stderr. The terminal has so many columns."""
+
+    def replace(stdout, stderr, columns=80):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        size = os.terminal_size((columns, 24))
+        monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: size)
+        return stdout, stderr
+
+    return replace
+
+
+# ------------------------------------------------------------------------------------------ Reply
+
+
+def test_a_reply_is_a_str_with_the_repr_of_a_str():
+    reply = Reply("It's")
+    assert (isinstance(reply, str), reply, repr(reply)) == (True, "It's", '"It\'s"')
+
+
+def test_a_reply_has_a_list_of_sources_of_its_own():
+    first = Reply("x", FOUND)
+    first.sources.append({})
+    assert (Reply().sources, len(FOUND), Reply("x").sources) == ([], 1, [])
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda reply: pickle.loads(pickle.dumps(reply, 0))],
+    ids=["copy", "pickle"],
+)
+def test_a_copy_of_a_reply_keeps_its_sources(duplicate):
+    assert kind_and_contents(duplicate(Reply("x", FOUND))) == (Reply, "x", FOUND)
+
+
+def test_ipython_shows_the_text_without_quotes_and_controls():
+    shown = []
+    printer = types.SimpleNamespace(text=shown.append)
+    Reply("**a**\n\x1b[31mb\u202e")._repr_pretty_(printer, False)
+    assert shown == ["**a**\n[31mb"]
+
+
+def test_a_notebook_gets_neither_markdown_nor_a_bundle():
+    """It would trust the Markdown; and terminals would ask for the bundle too."""
+    assert not {"_repr_markdown_", "_repr_mimebundle_"} & set(dir(Reply))
+
+
+# ------------------------------------------------------------------------------- Markdown as HTML
+
+MARKDOWN = {
+    "emphasis": ("*a* **b** ~~c~~", "<p><em>a</em> <strong>b</strong> <s>c</s></p>"),
+    "heading": ("# a", "<h1>a</h1>"),
+    "nested lists": ("1. a\n   - b", "<ol><li>a<ul><li>b</li></ul></li></ol>"),
+    "HTML": ("<b>a</b>", "<p>&lt;b&gt;a&lt;/b&gt;</p>"),
+    "code": ("`a<b`", "<p><code>a&lt;b</code></p>"),
+    "block of code": ("```\na<b\n```", "<pre><code>a&lt;b</code></pre>"),
+    "link": ("[a](https://b.c)", f'<p><a href="https://b.c" {LINK}>a</a></p>'),
+    "link in upper case": ("<HTTP://b.c>", f'<p><a href="HTTP://b.c" {LINK}>HTTP://b.c</a></p>'),
+    "mail": ("<a@b.c>", f'<p><a href="mailto:a@b.c" {LINK}>a@b.c</a></p>'),
+    "picture": ("![a](https://b.c?d&e)", f'<p><a href="https://b.c?d&amp;e" {LINK}>a</a></p>'),
+    "nameless picture": ("![](https://b.c)", f'<p><a href="https://b.c" {LINK}>image</a></p>'),
+    "half of a character": ("a\ud83d", "<p>a?</p>"),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), MARKDOWN.values(), ids=MARKDOWN)
+def test_markdown_is_shown_as_html(text, html_text):
+    assert inner_html(text) == html_text
+
+
+def test_cells_start_at_the_left_where_the_column_does_not_say_otherwise():
+    styles = re.findall('<(t[hd]) style="text-align:(.*?)">', html_of("a|b\n-|-:\nc|d"))
+    assert styles == [("th", "start"), ("th", "right"), ("td", "start"), ("td", "right")]
+
+
+def test_forty_levels_of_quotation_are_shown():
+    assert html_of("> " * 40 + "deep").count("<blockquote>") == 40
+
+
+def test_sources_are_listed_below_the_answer():
+    html_text = Reply("a", [{"title": "A <b>", "url": "https://b.c/?x=1&y=2"}])._repr_html_()
+    item = f'<li><a href="https://b.c/?x=1&amp;y=2" {LINK}>A &lt;b&gt;</a></li>'
+    assert html_text.endswith(f"<p>a</p>\n<ol>{item}</ol></div>")
+
+
+def test_a_source_without_a_title_is_shown_by_its_address():
+    html_text = Reply("a", [{"title": "", "url": "https://b.c"}])._repr_html_()
+    assert html_text.endswith(f'<li><a href="https://b.c" {LINK}>https://b.c</a></li></ol></div>')
+
+
+@pytest.mark.parametrize("url", [" javascript:x", "data:text/html,x", "//b.c"])
+def test_a_source_with_another_kind_of_address_is_not_listed(url):
+    assert Reply("a", [{"title": "t", "url": url}])._repr_html_().endswith("<p>a</p>\n</div>")
+
+
+# --------------------------------------------------------------------------------------- Formulas
+
+PROCESS = 'class="tex2jax_process mathjax_process"'
+
+
+def inline_formula(formula):
+    return f"<p>a <span {PROCESS}>\\({formula}\\)</span> b</p>"
+
+
+def display_formula(formula):
+    return f"<div {PROCESS}>\\[{formula}\\]</div>"
+
+
+MATRIX = r"\begin{matrix}x\\[2pt]y\end{matrix}"
+
+FORMULAS = {
+    "dollars": ("a $x_1 + y_2$ b", inline_formula("x_1 + y_2")),
+    "escaped dollar": (r"a $\$5$ b", inline_formula(r"\$5")),
+    "second opening": (r"a \(c \(x\) b", f"<p>a (c <span {PROCESS}>\\(x\\)</span> b</p>"),
+    "HTML's characters": (r"a \(x<y & z\) b", inline_formula("x&lt;y &amp; z")),
+    "space between rows": (rf"a \({MATRIX}\) b", inline_formula(MATRIX)),
+    "display in text": (r"a \[x\] b", f"<p>a <span {PROCESS}>\\[x\\]</span> b</p>"),
+    "display of dollars": ("$$x$$", display_formula("x")),
+    "lines like Markdown": ("\\[\nx\n=\ny\n- z\n\\]", display_formula("x=y- z")),
+    "text behind": ("$$x$$ b", f"<p><span {PROCESS}>\\[x\\]</span> b</p>"),
+    "between lines": ("a\n$$\nx\n$$\nb", f"<p>a</p>{display_formula('x')}<p>b</p>"),
+    "quotation": ("> \\[\n> x\n> \\]", f"<blockquote>{display_formula('x')}</blockquote>"),
+    "list": ("- a\n\n  $$\n  x\n  $$", f"<ul><li><p>a</p>{display_formula('x')}</li></ul>"),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), FORMULAS.values(), ids=FORMULAS)
+def test_a_formula_is_given_to_mathjax(text, html_text):
+    assert inner_html(text) == html_text
+
+
+DOLLARS = {
+    "prices": "$5 a month, $10 a year",
+    "range of prices": "US$15–$20",
+    "variables": "$HOME and $PATH",
+    "blanks within": "$ x $",
+    "digit behind": "$x$5",
+    "no end of a display": "$$5",
+}
+
+
+@pytest.mark.parametrize("text", DOLLARS.values(), ids=DOLLARS)
+def test_a_dollar_that_begins_no_formula_stays_as_it_is(text):
+    assert inner_html(text) == f"<p>{text}</p>"
+
+
+NO_FORMULAS = {
+    "code": ("`$x$`", "<p><code>$x$</code></p>"),
+    "indented code": ("    \\[x\\]", "<pre><code>\\[x\\]</code></pre>"),
+    "dollar before code": ("$a `b$`", "<p>$a <code>b$</code></p>"),
+    "empty line within": ("\\[\nx\n\ny\n\\]", "<p>[x</p><p>y]</p>"),
+    "begin of a list": (
+        "> $$\n- x$$",
+        "<blockquote><p>$$</p></blockquote><ul><li>x$$</li></ul>",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), NO_FORMULAS.values(), ids=NO_FORMULAS)
+def test_what_only_looks_like_a_formula_is_none(text, html_text):
+    assert inner_html(text) == html_text
+
+
+UNSAFE_TEX = {
+    "link": r"\href{javascript:x}{y}",
+    "address": r"\url{javascript:x}",
+    "class": r"\class{x}{y}",
+    "id": r"\cssId{x}{y}",
+    "style": r"\style{color:red}{y}",
+    "box": r"\bbox[background:url(https://b.c)]{y}",
+    "token": r"\mmlToken{mi}[href='javascript:x']{y}",
+    "colour box": r"\fcolorbox{red;background:url(https://b.c)}{white}{y}",
+    "extension": r"\require{html}",
+    "font": r"\unicode[x]{x41}",
+    "picture": r"\includegraphics{https://b.c}",
+    "definition": r"\def\x{y}",
+    "assignment": r"\let\x\y",
+    "renewed command": r"\renewcommand{\frac}{y}",
+}
+
+
+@pytest.mark.parametrize("tex", UNSAFE_TEX.values(), ids=UNSAFE_TEX)
+def test_a_formula_that_does_more_than_typeset_stays_text(tex):
+    assert inner_html(rf"a \({tex}\) b") == f"<p>a <span>\\({html.escape(tex)}\\)</span> b</p>"
+
+
+@pytest.mark.parametrize("form", ["a ${}$", r"\[{}\]", "$${}$$"])
+def test_so_does_one_of_any_form(form):
+    html_text = html_of(form.replace("{}", r"\href{x}{y}"))
+    assert r"\href{x}{y}" in html_text and "process" not in html_text
+
+
+MATHJAX = {
+    "escaped parentheses": r"\\(\href{javascript:x}{y}\\)",
+    "environment": r"\begin{equation}\href{javascript:x}{y}\end{equation}",
+    "class of its own": r'<span class="mathjax_process">\(\href{javascript:x}{y}\)</span>',
+    "character references": r"&#92;(x&#92;) &#36;x&#36;",
+}
+
+
+@pytest.mark.parametrize("text", MATHJAX.values(), ids=MATHJAX)
+def test_mathjax_gets_nothing_but_the_formulas_that_were_found(text):
+    assert "_process" not in re.sub("&lt;.*?&gt;", "", inner_html(text))
+
+
+# --------------------------------------------------------------------------------- Hostile answers
+
+# A tag or an attribute that no Markdown becomes, or an address that isn't one of the web.
+DANGEROUS = re.compile(
+    r"<(?!/?(?:a|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th"
+    r"|thead|tr|ul)(?: (?:href|title|rel|class|style|start)=\"[^\"<>]*\")*(?: /)?>)"
+    r"|href=\"(?!https?://|mailto:|\")",
+    re.IGNORECASE,
+)
+
+
+HARMFUL = [
+    '<img src="x">',
+    '<p onclick="x">',
+    '<a href="javascript:x">',
+    '<a href="//x">',
+    "<script>",
+]
+
+
+def test_the_judge_of_hostile_answers_finds_what_is_dangerous():
+    assert [markup for markup in HARMFUL if not DANGEROUS.search(markup)] == []
+
+
+HOSTILE = {
+    "picture": "<img src=x onerror=x()>",
+    "script link": "[x](JaVaScRiPt:x())",
+    "script link with a tab": "[x](java&Tab;script:x())",
+    "script link after blanks": "[x](<  javascript:x()>)",
+    "data link": "[x](data:text/html;base64,PHNjcmlwdD4x)",
+    "file link": "[x](file:///etc/passwd)",
+    "link without a scheme": "[x](//evil.example)",
+    "link into the notebook": "[x](/lab/tree/x)",
+    "link to a place": "[x](#main)",
+    "script autolink": "<javascript:x()>",
+    "definition": "[x]: <java\tscript:x()>\n\n[x] ![x]",
+    "script picture": "![x](javascript:x())",
+    "picture in its text": "![<img src=x onerror=x()>](https://a.example)",
+    "picture with an attribute": '![x](https://a.example/"onerror="x() "\\" onerror=\\"x()")',
+    "picture in a link": "[![x](javascript:x())](javascript:x())",
+    "code in colours": "```python\n'''<img src=x onerror=x()>\n```",
+    "table": '| <img src=x onerror=x()> |\n|-:"onclick=x()|\n| $<img src=x onerror=x()>$ |',
+    "formula": "\\(</span><img src=x onerror=x()>\\)",
+    "unsafe formula": "$\\href{x}{</span><img src=x onerror=x()>}$",
+    "formula over code": "`a $b` <img src=x onerror=x()> c$",
+    "deep quotation": "> " * 60 + "<img src=x onerror=x()>",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_answer_comes_out_harmless(text, colours):
+    assert DANGEROUS.findall(html_of(text)) == []
+
+
+# ------------------------------------------------------------------------------ Plain text instead
+
+
+def test_an_answer_that_is_too_long_is_plain_text():
+    limit = chatgptfree.HTML_LIMIT
+    assert limit == 64_000
+    assert inner_html("a" * limit) == f"<p>{'a' * limit}</p>"
+    assert html_of("a" * (limit + 1)) is None
+
+
+@pytest.mark.parametrize("pattern", ["*a_", "> a\n", "\\["], ids=["text", "lines", "formulas"])
+def test_an_answer_that_takes_too_long_is_plain_text(slow_cpu, pattern):
+    assert html_of(pattern) is not None
+    assert html_of(pattern * 2000) is None
+
+
+def test_an_answer_without_markdown_it_is_plain_text(monkeypatch):
+    monkeypatch.setitem(sys.modules, "markdown_it", None)
+    assert html_of("*a*") is None
+
+
+def test_an_answer_that_the_parser_fails_for_is_plain_text(monkeypatch):
+    from markdown_it import MarkdownIt
+
+    def render(self, text):
+        raise RecursionError
+
+    monkeypatch.setattr(MarkdownIt, "render", render)
+    assert html_of("*a*") is None
+
+
+# --------------------------------------------------------------------------------- Colours of code
+
+
+def test_code_has_the_colours_of_the_notebooks_theme(colours):
+    code = f'<pre><code class="language-python">{RETURN} a &lt; b</code></pre>'
+    assert inner_html("```python\nreturn a < b\n```") == code
+
+
+def test_blank_lines_at_both_ends_of_code_are_kept(colours):
+    html_text = html_of("```python\n\n\nreturn\n\n\n```")
+    assert f'<code class="language-python">\n\n{RETURN}\n\n\n</code>' in html_text
+
+
+OTHER_CODE = {
+    "lexer that was not tried": ("python2", "return\n"),
+    "long code": ("python", "return\n" * 2000),
+    "long line": ("python", "return " * 100 + "\n"),
+}
+
+
+@pytest.mark.parametrize(("language", "code"), OTHER_CODE.values(), ids=OTHER_CODE)
+def test_other_code_has_no_colours(colours, language, code):
+    assert "<span" not in html_of(f"```{language}\n{code}```")
+
+
+def test_code_that_takes_its_lexer_too_long_has_no_colours(colours, slow_cpu):
+    assert "<span" in html_of("```python\n" + "return\n" * 50 + "```")
+    assert "<span" not in html_of("```python\n" + "return\n" * 150 + "```")
+
+
+def test_once_its_time_is_up_an_answer_gets_no_further_colours(colours, slow_cpu):
+    blocks = ["```python\n" + "return\n" * size + "```" for size in range(81, 101)]
+    coloured = ["<span" in html_of("\n".join(blocks[:count])) for count in (1, 20)]
+    assert coloured == [True, True]
+    assert html_of("\n".join(blocks)).count("<span") < 20 * 80
+
+
+@pytest.mark.parametrize("package", ["pygments", "jupyterlab_pygments"])
+def test_code_has_no_colours_where_a_package_is_missing(colours, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    code = f'<pre><code class="language-python">return {package}</code></pre>'
+    assert inner_html(f"```python\nreturn {package}\n```") == code
+
+
+def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
+    import pygments
+
+    highlighted = []
+    format_tokens = pygments.format
+
+    def counted(tokens, formatter):
+        highlighted.append(formatter)
+        return format_tokens(tokens, formatter)
+
+    monkeypatch.setattr(pygments, "format", counted)
+    for end in ("", "a", "ab"):
+        html_of(f"```python\nreturn growing\n```\n{end}")
+    assert len(highlighted) == 1
+
+
+# ------------------------------------------------------------------------------ show in a notebook
+
+
 def test_in_a_notebook_an_answer_grows_in_its_place(notebook, capsys):
-    reply = show(notebook.come("**Hel", "lo", "**"))
-    assert (reply, notebook.displays) == ("**Hello**", 1)
-    assert isinstance(reply, Reply)
-    assert notebook.seen[0] == "…"
-    assert notebook.seen[1:4] == ["**Hel", "**Hello", "**Hello**"]
-    assert notebook.seen[-1] == "**Hello**"
+    show(notebook.come("**Hel", "lo", "**"))
+    assert notebook.updates[:3] == [html_of("**Hel"), html_of("**Hello"), html_of("**Hello**")]
+    assert notebook.outputs[0] == {"text/html": html_of("**Hello**")}
     assert capsys.readouterr() == ("", "")
 
 
+def test_dots_stand_for_an_answer_that_has_not_begun(notebook):
+    def texts():
+        assert notebook.outputs == [{"text/html": html_of("…")}]
+        yield "x"
+
+    assert show(texts()) == "x"
+
+
+def test_a_console_that_cannot_update_gets_the_text_at_the_end(notebook):
+    """It ignores the HTML, so only this is on its screen; in a notebook the HTML is, nothing."""
+    show(notebook.come("**Hello**\x1b[31m"))
+    assert "text/plain" not in notebook.outputs[0]
+    assert notebook.outputs[1:] == [{"text/html": "<span></span>", "text/plain": "**Hello**[31m"}]
+
+
 def test_an_answer_is_drawn_ten_times_a_second_at_most(notebook):
-    assert show(notebook.come(*"x" * 1000, seconds=0.01)) == "x" * 1000  # ten seconds
-    assert 50 <= len(notebook.seen) <= 103
-    assert notebook.seen[-1] == "x" * 1000
+    show(notebook.come(*"x" * 1024, seconds=1 / 64))  # sixteen seconds, a draw at each 7th piece
+    assert len(notebook.updates) == 147
+    assert notebook.updates[-1] == html_of("x" * 1024)
+
+
+def test_what_takes_long_to_draw_is_drawn_less_often(notebook, monkeypatch):
+    def slow_html(reply):
+        notebook.now += 1
+        return str(reply)
+
+    monkeypatch.setattr(Reply, "_repr_html_", slow_html)
+    show(notebook.come(*"x" * 160, seconds=0.125))  # twenty seconds; a draw takes 1, then 4 pass
+    assert list(map(len, notebook.updates)) == [1, 33, 65, 97, 129, 160]
+
+
+def test_in_a_notebook_show_returns_the_reply_with_its_sources(notebook):
+    reply = show(notebook.come("Hel", "lo", sources=FOUND))
+    assert (isinstance(reply, Reply), reply, reply.sources) == (True, "Hello", FOUND)
+
+
+def test_the_sources_are_shown_below_the_whole_answer(notebook):
+    show(notebook.come("Hello", sources=FOUND))
+    assert notebook.outputs[0] == {"text/html": Reply("Hello", FOUND)._repr_html_()}
+
+
+def test_text_that_cannot_be_html_is_shown_as_it_is_but_for_controls(notebook, monkeypatch):
+    monkeypatch.setitem(sys.modules, "markdown_it", None)
+    show(notebook.come("<b>\x1b"))
+    markup = '<pre style="white-space:pre-wrap">&lt;b&gt;</pre>'
+    assert notebook.outputs[0] == {"text/html": markup}
+
+
+@pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
+def test_what_had_come_stays_in_the_notebook(notebook, error):
+    with pytest.raises(type(error)):
+        show(notebook.come("one ", "two", seconds=0.01, error=error))
+    assert notebook.outputs[0] == {"text/html": html_of("one two")}
+    assert notebook.outputs[1]["text/plain"] == "one two"
 
 
 def test_an_error_before_the_first_word_takes_the_dots_away(notebook):
-    with pytest.raises(ChatgptFreeError, match="^No\\.$"):
+    with pytest.raises(ChatgptFreeError):
         show(notebook.come(error=ChatgptFreeError("No.")))
-    assert (notebook.seen[0], notebook.seen[-1]) == ("…", "")
+    assert notebook.outputs == [{"text/html": html_of("")}]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [KeyboardInterrupt(), IncompleteReplyError("the answer broke off")],
-    ids=["interrupt", "error"],
-)
-def test_what_had_come_stays_in_the_notebook_after_an_error(notebook, error):
-    with pytest.raises(type(error)):
-        show(notebook.come("one ", "two", seconds=0.01, error=error))
-    assert notebook.seen[-1] == "one two"
+def test_an_interrupt_while_drawing_closes_the_answer(notebook, monkeypatch):
+    closed = []
+    real_html = Reply._repr_html_
+
+    def texts():
+        try:
+            notebook.now += 1
+            yield "x"
+        finally:
+            closed.append(True)
+
+    def interrupted(reply):
+        if reply == "x" and not closed:
+            raise KeyboardInterrupt
+        return real_html(reply)
+
+    monkeypatch.setattr(Reply, "_repr_html_", interrupted)
+    kept = texts()  # Python closes a generator that nobody keeps
+    with pytest.raises(KeyboardInterrupt):
+        show(kept)
+    assert (closed, notebook.outputs[0]) == ([True], {"text/html": html_of("x")})
 
 
-def test_a_shown_answer_is_shown_again_by_a_later_cell_only(notebook):
+def test_a_shown_answer_is_not_shown_again_by_its_own_cell(notebook):
     reply = show(notebook.come("Hello"))
-    assert notebook.last_value(reply) == []
+    before = len(notebook.outputs)
+    reply._ipython_display_()
+    assert notebook.outputs[before:] == []
+
+
+def test_a_shown_answer_is_shown_by_a_later_cell(notebook):
+    reply = show(notebook.come("Hello", sources=FOUND))
     notebook.execution_count += 1
-    assert notebook.last_value(reply) == ["Hello"]
+    reply._ipython_display_()
+    assert kind_and_contents(notebook.outputs[-1]) == (Reply, "Hello", FOUND)
 
 
 @pytest.mark.parametrize(
-    "module",
-    [
-        pytest.param(None, id="no IPython"),
-        pytest.param(types.SimpleNamespace(get_ipython=lambda: None), id="IPython in a script"),
-        pytest.param(types.SimpleNamespace(get_ipython=object), id="IPython in a terminal"),
-    ],
+    "duplicate",
+    [copy.copy, lambda reply: pickle.loads(pickle.dumps(reply))],
+    ids=["copy", "pickle"],
 )
-def test_outside_notebooks_an_answer_is_printed(monkeypatch, capsys, module):
-    monkeypatch.setitem(sys.modules, "IPython", module)
-    reply = show(iter(["Hel", "lo\x1b[31m"]))
-    assert capsys.readouterr() == ("Hello\x1b[31m\n", "")  # no terminal, so it is given as it is
-    assert (type(reply), reply) == (Reply, "Hello\x1b[31m")
+def test_a_copy_of_a_shown_answer_is_an_ordinary_reply(notebook, duplicate):
+    reply = duplicate(show(notebook.come("Hello", sources=FOUND)))
+    assert kind_and_contents(reply) == (Reply, "Hello", FOUND)
 
 
-def test_ipython_is_not_imported():
-    code = "import sys, chatgptfree; chatgptfree.show(['Hi']); print('IPython' in sys.modules)"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-        check=True,
+# ------------------------------------------------------------------------------- show at a prompt
+
+
+def test_in_ipythons_terminal_an_answer_is_printed_and_not_echoed(monkeypatch, capsys):
+    shell = types.SimpleNamespace(execution_count=1)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    show(["Hello"])._ipython_display_()
+    assert capsys.readouterr() == ("Hello\n", "")
+
+
+@pytest.fixture
+def python_prompt(monkeypatch):
+    """A function that types lines at Python's own prompt. A line "wait" lets a second pass."""
+    clock = types.SimpleNamespace(monotonic=lambda: clock.now, now=0)
+    monkeypatch.setattr(chatgptfree, "time", clock)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(sys, "displayhook", sys.__displayhook__)
+    monkeypatch.setattr(builtins, "_", None, raising=False)
+
+    def type_lines(*lines):
+        typed = iter(lines)
+
+        def read(prompt):
+            line = next(typed, None)
+            if line is None:
+                raise EOFError
+            if line == "wait":
+                clock.now += 1
+                return ""
+            return line
+
+        code.interact("", read, {"show": show, "answer": ["Hel", "lo"]}, "")
+
+    return type_lines
+
+
+def test_at_pythons_prompt_an_answer_is_not_echoed(python_prompt, capsys):
+    python_prompt("show(answer)")
+    assert capsys.readouterr().out == "Hello\n\n"
+
+
+def test_at_pythons_prompt_a_shown_answer_is_echoed_when_it_is_asked_for(python_prompt, capsys):
+    python_prompt("reply = show(answer)", "wait", "reply")
+    assert capsys.readouterr().out == "Hello\n'Hello'\n"
+
+
+def test_in_a_script_an_answer_is_printed_and_returned(capsys):
+    reply = show(streamed("Hel", "lo", sources=FOUND))
+    assert capsys.readouterr() == ("Hello\n", "")
+    assert kind_and_contents(reply) == (Reply, "Hello", FOUND)
+
+
+def test_ipython_that_is_loaded_but_does_not_run_changes_nothing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert (type(show(["Hello"])), capsys.readouterr().out) == (Reply, "Hello\n")
+
+
+def test_nothing_of_a_notebook_is_imported_where_there_is_none():
+    script = (
+        "import sys, chatgptfree; chatgptfree.show(['Hi']); "
+        "print({'IPython', 'markdown_it', 'pygments', 'html'} & set(sys.modules))"
     )
-    assert result.stdout == "Hi\nFalse\n"
+    result = run_python("-c", script)
+    assert (result.stdout, result.stderr) == ("Hi\nset()\n", "")
 
 
-# --------------------------------------------------------------------------------------- Demo site
+# ------------------------------------------------------------------------------------- show prints
+
+NO_STREAMS = {"str": "x", "Reply": Reply("x"), "bytes": b"x", "NoneType": None}
+
+
+@pytest.mark.parametrize(("kind", "texts"), NO_STREAMS.items(), ids=NO_STREAMS)
+def test_show_says_what_it_takes(kind, texts):
+    with pytest.raises(TypeError) as caught:
+        show(texts)
+    words = "show takes what stream returns, as in show(stream(…))"
+    assert str(caught.value) == f"{words}, not {kind}"
+
+
+def test_any_iterable_of_text_is_printed(capsys):
+    assert (show(["Hel", "lo"]), capsys.readouterr().out) == ("Hello", "Hello\n")
+
+
+def test_where_nothing_came_nothing_is_printed(capsys):
+    assert (show([]), capsys.readouterr()) == ("", ("", ""))
+
+
+@pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
+def test_what_had_been_printed_ends_with_a_line_end(capsys, error):
+    with pytest.raises(type(error)):
+        show(streamed("one ", "two", error=error))
+    assert capsys.readouterr().out == "one two\n"
+
+
+def test_without_a_terminal_text_passes_as_it_is(capsys):
+    show(["a\x1b[31m\r\u202eb"])
+    assert capsys.readouterr().out == "a\x1b[31m\r\u202eb\n"
+
+
+def test_each_piece_is_flushed_as_it_comes(screen):
+    stdout, _ = screen(encoded_stream("utf-8"), io.StringIO())
+    seen = []
+
+    def texts():
+        for text in "ab":
+            yield text
+            seen.append(stdout.buffer.getvalue())
+
+    show(texts())
+    assert seen == [b"a", b"ab"]
+
+
+def test_an_interrupt_while_printing_closes_the_answer(screen):
+    closed = []
+
+    class Interrupted(io.StringIO):
+        def write(self, text):
+            if text == "a":
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    def texts():
+        try:
+            yield "a"
+        finally:
+            closed.append(True)
+
+    screen(Interrupted(), io.StringIO())
+    kept = texts()  # Python closes a generator that nobody keeps
+    with pytest.raises(KeyboardInterrupt):
+        show(kept)
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("columns", "notice"),
+    [(80, WAITING), (11, "waiting fo"), (0, WAITING)],
+    ids=["usual width", "narrow", "unknown width"],
+)
+def test_a_notice_stands_on_one_line_until_the_first_piece(screen, columns, notice):
+    stdout, stderr = screen(io.StringIO(), TerminalStream(), columns)
+    wiped = f"{notice}\r{' ' * len(notice)}\r"
+
+    def texts():
+        assert stderr.getvalue() == notice
+        yield "a"
+        assert stderr.getvalue() == wiped
+        yield "b"
+
+    show(texts())
+    assert (stdout.getvalue(), stderr.getvalue()) == ("ab\n", wiped)
+
+
+@pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
+def test_the_notice_is_wiped_where_no_answer_comes(screen, error):
+    stdout, stderr = screen(io.StringIO(), TerminalStream())
+    with pytest.raises(type(error)):
+        show(streamed(error=error))
+    assert (stdout.getvalue(), stderr.getvalue()) == ("", f"{WAITING}\r{' ' * 26}\r")
+
+
+@pytest.mark.parametrize(
+    "stream", [FileStream, IdleStream, BareStream], ids=["file", "IDLE", "Maya"]
+)
+def test_there_is_no_notice_where_it_could_not_be_wiped(screen, stream):
+    stdout, stderr = screen(stream(), stream())
+    show(["Hello"])
+    assert (stdout.getvalue(), stderr.getvalue()) == ("Hello\n", "")
+
+
+STEERING = {
+    "colour": ("a\x1b[31mb", "a[31mb"),
+    "carriage return": ("a\r\nb\rc", "a\nbc"),
+    "backspace, bell, DEL, NUL": ("a\x08\x07\x7f\x00b", "ab"),
+    "eight-bit control": ("a\x9b31mb", "a31mb"),
+    "bidirectional override": ("a\u202a\u202eb\u2066\u2069c", "abc"),
+    "half of a character": ("a\ud83db", "ab"),
+    "harmless": ("a\tb\n\xe9 中 \U0001f469\u200d\U0001f4bb \xa0",) * 2,
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), STEERING.values(), ids=STEERING)
+def test_what_steers_a_terminal_does_not_reach_it(screen, text, shown):
+    stdout, _ = screen(TerminalStream(), io.StringIO())
+    assert show([text]) == text
+    assert stdout.getvalue() == f"{shown}\n"
+
+
+ENCODINGS = {"cp1252": "a € ? b\n", "utf-8": "a € 中 b\n"}
+
+
+@pytest.mark.parametrize(("encoding", "printed"), ENCODINGS.items(), ids=ENCODINGS)
+def test_what_the_output_cannot_encode_is_replaced(screen, encoding, printed):
+    stdout, _ = screen(encoded_stream(encoding), io.StringIO())
+    assert show(["a € ", "中 b"]) == "a € 中 b"
+    assert stdout.buffer.getvalue().decode(encoding) == printed
+
+
+def test_half_of_a_character_is_replaced_in_a_file(screen):
+    stdout, _ = screen(encoded_stream("utf-8"), io.StringIO())
+    show(["a\ud83db"])
+    assert stdout.buffer.getvalue() == b"a?b\n"
+
+
+def test_an_answer_is_returned_where_there_is_no_output_at_all(screen):
+    screen(None, None)
+    assert show(["Hel", "lo"]) == "Hello"
+
+
+# --------------------------------------------------------------------------------- What is used
+
+POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="signals and network errors of POSIX")
+
+
+def has_gnu_readline():
+    try:
+        import readline
+    except ImportError:
+        return False
+    return "libedit" not in readline.__doc__
+
+
+NEEDS_READLINE = pytest.mark.skipif(not has_gnu_readline(), reason="there is no GNU readline")
+NEEDS_PTY = pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals")
+NEEDS_SH = pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
+HELP_LINE = "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n"
 
 
 @pytest.fixture
@@ -4417,18 +7538,37 @@ def standard_input(monkeypatch, tmp_path):
         yield use
 
 
-def run_command(*arguments, stdin="", **options):
+@pytest.fixture
+def keyboard(monkeypatch):
+    """A function that types these lines at the prompt. An exception stands for its key."""
+
+    def use(*lines):
+        typed = iter(lines)
+
+        def read(prompt):
+            line = next(typed)
+            if isinstance(line, BaseException):
+                raise line
+            return line
+
+        monkeypatch.setattr("builtins.input", read)
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+
+    return use
+
+
+def run_command(*arguments, **options):
     """The command line in a process of its own."""
-    command = [sys.executable, MODULE, *arguments]
-    return subprocess.run(
-        command,
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        encoding="utf-8",
-        check=False,
-        **options,
+    return run_python(MODULE, *arguments, **options)
+
+
+def run_without(package, *arguments, **options):
+    """The command line in a process of its own, where a package is not installed."""
+    script = (
+        f"import runpy, sys; sys.modules[{package!r}] = None; "
+        f"sys.argv[0] = 'chatgptfree.py'; runpy.run_path({MODULE!r}, run_name='__main__')"
     )
+    return run_python("-c", script, *arguments, **options)
 
 
 class Terminal:
@@ -4447,11 +7587,11 @@ class Terminal:
     def wait_for(self, text):
         """Read until `text` has appeared, and return all up to it."""
         while text not in self.screen:
-            assert select.select([self.process.stdout], [], [], 20)[0], (
-                f"{text!r} not in {self.screen!r}"
-            )
+            if not select.select([self.process.stdout], [], [], 20)[0]:
+                self.fail(f"{text!r} not in {self.screen!r}")
             raw = self.process.stdout.read(4096)
-            assert raw, f"the command line has ended: {self.screen!r}"
+            if not raw:
+                self.fail(f"the command line has ended: {self.screen!r}")
             # Without what turns bracketed paste on and off.
             self.screen = re.sub("\x1b\\[\\?2004[hl]\r?", "", self.screen + raw.decode())
         seen, _, self.screen = self.screen.partition(text)
@@ -4460,25 +7600,44 @@ class Terminal:
     def type(self, text):
         self.process.stdin.write(text.encode())
 
+    def interrupt(self):
+        """Type Ctrl-C at the prompt. Again if need be: readline can overlook it while it draws."""
+        self.type("\x03")
+        if not select.select([self.process.stdout], [], [], 5)[0]:
+            self.type("\x03")
+
     def exit_status(self, key=""):
         """Type `key` to end it.
 
         Again if need be: readline can lose what comes in the moment it shows its prompt.
         """
-        for _ in range(20):
+        for _ in range(4):
             self.type(key)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(timeout=1)
+                return self.process.wait(timeout=5)
+        return self.fail(f"{key!r} does not end it")
+
+    def fail(self, words):
+        # The command line gets a signal that its terminal has gone.
         self.process.kill()
-        return pytest.fail(f"{key!r} does not end it")
+        pytest.fail(words)
+
+
+class NarrowTerminal(Terminal):
+    HOLD = (
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode("
+        """pty.spawn(['sh', '-c', 'stty cols 20; exec "$0" "$@"', *sys.argv[1:]])))"""
+    )
+
+
+class Xterm(Terminal):
+    HOLD = "import os; os.environ['TERM'] = 'xterm'; " + Terminal.HOLD
 
 
 def echo_history(handler, form):
     if form["message"].startswith("wait"):
         handler.chunks(chunk("Let me think"), end=False)
         handler.wait_for_hang_up()
-    elif form["message"] == "fail":
-        handler.whole("<p>Out of order</p>", 500)
     else:
         handler.chunks(chunk(f"[{form['message']}]".replace("\n", "|")), chunk("\x1b[31m"), DONE)
 
@@ -4489,21 +7648,47 @@ def start_shell(command, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-class Narrow(Terminal):
-    HOLD = (
-        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode("
-        """pty.spawn(['sh', '-c', 'stty cols 20; exec "$0" "$@"', *sys.argv[1:]])))"""
-    )
+def demo_answer_to(prompt):
+    return DEMO_ANSWER.replace("Hello", prompt)
+
+
+# ----------------------------------------------------------------------------------- The demo site
 
 
 def test_the_demo_site_quotes_the_prompt_and_checks_the_nonce(without_pauses):
     with demo_site() as url:
         bot = ChatgptFree(url)
-        assert 'if a<b: print("x")  \n %41' in bot.complete('if a<b: print("x")  \n %41')
+        assert bot.complete('if a<b: print("x")  \n %41') == demo_answer_to(
+            'if a<b: print("x")  \n %41'
+        )
         forget_the_nonce(bot)
         assert bot.complete("Hello") == DEMO_ANSWER
     with pytest.raises(requests.ConnectionError):
         ChatgptFree(url).complete("Hi")
+
+
+def test_the_demo_site_quotes_the_last_question_of_a_conversation(without_pauses):
+    with demo_site() as url:
+        chat = ChatgptFree(url).conversation("Be terse.")
+        assert chat.complete("One?") == demo_answer_to("One?")
+        assert chat.complete("Two:\n\n1. x") == demo_answer_to("Two:\n\n1. x")
+
+
+def test_the_demo_site_remembers_a_name(without_pauses):
+    with demo_site() as url:
+        chat = ChatgptFree(url).conversation()
+        answers = [
+            chat.complete("My name is Ann."),
+            chat.complete("Hello"),
+            chat.complete("What is my name?"),
+        ]
+        stranger = ChatgptFree(url).complete("What is my name?")
+    assert answers == [
+        "Hello Ann! This is the demo site. Ask it what your name is.",
+        DEMO_ANSWER,
+        "Your name is Ann. You told me.",
+    ]
+    assert stranger == demo_answer_to("What is my name?")
 
 
 @pytest.mark.parametrize(
@@ -4535,7 +7720,7 @@ def test_the_demo_site_streams_word_by_word(without_pauses):
         assert list(ChatgptFree(url).stream("Hi")) == ["one ", "two ", "three"]
 
 
-def test_the_demo_site_holds_conversations(without_pauses):
+def test_the_demo_site_is_sent_the_whole_of_a_conversation(without_pauses):
     with demo_site(lambda prompt: str(prompt.count("User: "))) as url:
         chat = ChatgptFree(url).conversation("Be terse.")
         assert [chat.complete("Hi") for _ in range(3)] == ["1", "2", "3"]
@@ -4566,52 +7751,55 @@ def test_the_demo_site_speaks_the_classic_protocol(without_pauses):
         assert (refused.status_code, refused.text) == (403, "The link you followed has expired.")
 
 
+BROWSER_CHECK = (
+    "HTTP 403: http://HOST/wp-admin/admin-ajax.php asks for a check that needs a browser. Open its "
+    "page in one, then pass on that browser's cookies and its exact User-Agent: "
+    "cookies={…}, headers={'User-Agent': …}"
+)
+
+# What the answer of a demo site raises: the words and the attributes of what its client raises.
+DEMO_FAILURES = {
+    "error": (
+        error_with(ChatgptFreeError, 'Bän "x" & 1 < 2'),
+        'Bän "x" & 1 < 2',
+        {"partial": ""},
+    ),
+    "error without words": (
+        error_with(ChatgptFreeError),
+        "the site reported an error without words",
+        {"partial": ""},
+    ),
+    "limit": (
+        error_with(RateLimitError, "Slow down", retry_after=7.0),
+        "HTTP 429: Slow down (try again in 7 s)",
+        {"retry_after": 7.0},
+    ),
+    "limit of a part of a second": (
+        error_with(RateLimitError, "Slow down", retry_after=6.5),
+        "HTTP 429: Slow down (try again in 7 s)",
+        {"retry_after": 7.0},
+    ),
+    "token limit": (
+        error_with(RateLimitError, "You have reached your token limit."),
+        "HTTP 429: You have reached your token limit.",
+        {"retry_after": None},
+    ),
+    "limit without words": (
+        error_with(RateLimitError),
+        "HTTP 429: Too Many Requests",
+        {"retry_after": None},
+    ),
+    "check": (error_with(BlockedError, "Just a moment..."), BROWSER_CHECK, {"partial": ""}),
+    "broken off": (
+        error_with(IncompleteReplyError, "cut", partial="The capital "),
+        "the answer broke off",
+        {"partial": "The capital "},
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    ("raised", "words", "attributes"),
-    [
-        pytest.param(
-            error_with(ChatgptFreeError, 'Bän <word> "x"'), 'Bän .*"x"', {"partial": ""}, id="error"
-        ),
-        pytest.param(
-            error_with(ChatgptFreeError), "without words", {"partial": ""}, id="error without words"
-        ),
-        pytest.param(
-            error_with(RateLimitError, "Slow down", retry_after=7.0),
-            "Slow down .*7 s",
-            {"retry_after": 7.0},
-            id="limit",
-        ),
-        pytest.param(
-            error_with(RateLimitError, "Slow down", retry_after=7),
-            "Slow down",
-            {"retry_after": 7.0},
-            id="limit of a whole number",
-        ),
-        pytest.param(
-            error_with(RateLimitError, "You have reached your token limit."),
-            "token limit",
-            {"retry_after": None},
-            id="token limit",
-        ),
-        pytest.param(
-            error_with(RateLimitError), "429", {"retry_after": None}, id="limit without words"
-        ),
-        pytest.param(
-            error_with(BlockedError, "Just a moment..."), "browser", {"partial": ""}, id="challenge"
-        ),
-        pytest.param(
-            error_with(IncompleteReplyError, "cut", partial="The capital "),
-            "broke off",
-            {"partial": "The capital "},
-            id="broken off",
-        ),
-        pytest.param(
-            error_with(IncompleteReplyError, "cut"),
-            "no answer",
-            {"partial": ""},
-            id="broken off without text",
-        ),
-    ],
+    ("raised", "words", "attributes"), DEMO_FAILURES.values(), ids=DEMO_FAILURES
 )
 def test_the_demo_site_fails_with_the_error_that_it_is_given(
     raised, words, attributes, without_pauses, capfd
@@ -4619,16 +7807,11 @@ def test_the_demo_site_fails_with_the_error_that_it_is_given(
     def answer(prompt):
         raise raised
 
-    with demo_site(answer) as url, ChatgptFree(url) as bot:
-        for call in (
-            bot.complete,
-            lambda prompt: list(bot.stream(prompt)),
-            bot.conversation().complete,
-        ):
-            with pytest.raises(ChatgptFreeError, match=words) as caught:
-                call("Hi")
-            assert caught.type is type(raised)
-            assert {name: getattr(caught.value, name) for name in attributes} == attributes
+    with demo_site(answer) as url, pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(url).complete("Hi")
+    assert caught.type is type(raised)
+    assert str(caught.value).replace(urlsplit(url).netloc, "HOST") == words
+    assert {name: getattr(caught.value, name) for name in attributes} == attributes
     assert capfd.readouterr() == ("", "")
 
 
@@ -4641,6 +7824,15 @@ def test_the_demo_site_that_fails_after_some_text_gives_the_text_first(without_p
     assert "".join(texts) == error.partial == "one two"
     assert type(error) is IncompleteReplyError
     assert str(error) == "the answer broke off: Overloaded"
+
+
+def test_the_demo_site_that_breaks_off_at_once_gives_no_answer(without_pauses):
+    def answer(prompt):
+        raise IncompleteReplyError("cut")
+
+    with demo_site(answer) as url, pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(url).complete("Hi")
+    assert caught.type is IncompleteReplyError
 
 
 def test_the_demo_site_can_fail_once_and_then_answer(without_pauses):
@@ -4677,53 +7869,27 @@ def test_the_demo_site_is_quiet_when_a_client_leaves(capfd):
 
 LEFT_OPEN = """
 from chatgptfree import *
-site = demo_site()
-bot = ChatgptFree(site.__enter__())
-{}
-print('end')
+bot = ChatgptFree(demo_site().__enter__())
+print(bot.complete('Hello'))
+answer = bot.stream('Hello')
+print(next(answer))
 """
 
 
-@pytest.mark.parametrize(
-    ("use", "printed"),
-    [
-        pytest.param("print(bot.complete('Hello'))", DEMO_ANSWER + "\nend\n", id="whole"),
-        pytest.param("answer = bot.stream('Hello'); print(next(answer))", "You \nend\n", id="cut"),
-    ],
-)
-def test_a_demo_site_that_is_never_left_lets_the_interpreter_end(use, printed):
-    command = [sys.executable, "-c", LEFT_OPEN.format(use)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONIOENCODING": "utf-8"}
-    ended = subprocess.run(
-        command, capture_output=True, encoding="utf-8", timeout=60, env=environment, check=False
-    )
-    assert (ended.stdout, ended.returncode, ended.stderr) == (printed, 0, "")
+def test_a_demo_site_that_is_never_left_lets_the_interpreter_end():
+    ended = run_python("-c", LEFT_OPEN, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert (ended.stdout, ended.returncode, ended.stderr) == (DEMO_ANSWER + "\nYou \n", 0, "")
 
 
-SCRIPT = """
-import chatgptfree
-with chatgptfree.demo_site(str.upper) as url:
-    print(chatgptfree.ChatgptFree(url).complete("hello"))
-    print(chatgptfree.ChatgptFree(url).conversation().complete("hello"))
-"""
-
-
-def test_a_script_reaches_the_demo_site_where_a_proxy_is_set():
-    proxies = dict.fromkeys(
-        ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9"
-    )
-    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
-    command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(
-        command,
-        env={**environment, **proxies},
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("HELLO\nHELLO\n", "")
+def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, capsys, without_pauses):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with demo_site(str.upper) as url:
+        assert ChatgptFree(url).complete("hello") == "HELLO"
+    assert main(["--demo", "Hello"]) == 0
+    assert capsys.readouterr() == (DEMO_ANSWER + "\n", "")
 
 
 # --------------------------------------------------------------------------- Command line: options
@@ -4739,73 +7905,90 @@ def test_a_script_reaches_the_demo_site_where_a_proxy_is_set():
     ],
 )
 def test_the_answer_is_printed_with_a_newline(
-    arguments, stdin, monkeypatch, capsys, without_pauses, standard_input
+    arguments, stdin, capsys, without_pauses, standard_input
 ):
     standard_input(stdin)
     assert main(["--demo", *arguments]) == 0
-    assert capsys.readouterr() == (
-        DEMO_ANSWER.replace("Hello", stdin.strip() or "Hello") + "\n",
-        "",
-    )
+    assert capsys.readouterr() == (demo_answer_to(stdin.strip() or "Hello") + "\n", "")
 
 
 def test_the_words_of_a_prompt_and_a_system_text_are_sent(mock, capsys):
     add_classic(mock, CLASSIC_ANSWER)
-    assert (
-        main(["--url", SITE, "--system", "Be terse.", "--timeout", "7", "How", "are", "you?"]) == 0
-    )
+    assert main(["--url", SITE, "--system", "Be terse.", "How", "are", "you?"]) == 0
     assert forms(mock)[0]["message"] == "System: Be terse.\nUser: How are you?\nAssistant:"
     assert capsys.readouterr().out == "Hello, wörld 🌍\n"
 
 
-def test_models_cookies_and_the_list_of_models(mock, capsys):
+def test_a_model_and_cookies_are_sent(mock, capsys):
     add_current(mock, CURRENT_ANSWER)
-    assert main(["--url", SITE, "--models"]) == 0
-    assert capsys.readouterr().out == "ChatGPT 5 Nano\nDeepSeek\n"
-    assert (
-        main(["--url", SITE, "--model", "deepseek", "--cookie", "a=b", "--cookie", "c=d=e", "Hi"])
-        == 0
-    )
+    options = ["--model", "deepseek", "--cookie", "a=b", "--cookie", "c=d=e"]
+    assert main(["--url", SITE, *options, "Hi"]) == 0
     assert forms(mock)[0]["bot_id"] == "25872"
     assert mock.calls[-1].request.headers["Cookie"] == "a=b; c=d=e"
 
 
+def test_the_models_of_the_page_are_printed(mock, capsys):
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    assert main(["--url", SITE, "--models"]) == 0
+    assert capsys.readouterr().out == "ChatGPT 5 Nano\nDeepSeek\n"
+
+
 def test_headers_of_the_command_line_are_sent(mock, capsys):
     add_classic(mock, CLASSIC_ANSWER)
-    assert (
-        main(["--url", SITE, "--header", "User-Agent: My Browser: 7", "--header", "X-Key:a", "Hi"])
-        == 0
-    )
+    options = ["--header", "User-Agent: My Browser: 7", "--header", "X-Key:a"]
+    assert main(["--url", SITE, *options, "Hi"]) == 0
     for call in mock.calls:
-        assert (call.request.headers["User-Agent"], call.request.headers["X-Key"]) == (
-            "My Browser: 7",
-            "a",
-        )
+        headers = call.request.headers
+        assert (headers["User-Agent"], headers["X-Key"]) == ("My Browser: 7", "a")
 
 
-def test_an_image_and_a_search_are_sent(mock, capsys, tmp_path):
-    (tmp_path / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\nmeow")
-    config = '"imageUploadEnabledUI":true,"allowWebSearchTool":true,'.replace('"', "&quot;")
-    add_current(
-        mock,
-        CURRENT_ANSWER,
-        page=re.sub(r"data-config=(['\"])\{", rf"data-config=\1{{{config}", current_box()),
-    )
-    assert (
-        main(["--url", SITE, "--image", str(tmp_path / "cat.png"), "--search", "What is it?"]) == 0
-    )
-    assert json.loads(forms(mock)[0]["image_inputs"]) == [
-        {"mime_type": "image/png", "base64_data": "iVBORw0KGgptZW93"}
-    ]
+@pytest.fixture
+def cat_picture(tmp_path):
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\nmeow")
+    return str(path)
+
+
+CAT_FIELD = '[{"mime_type": "image/png", "base64_data": "iVBORw0KGgptZW93"}]'
+
+
+def test_an_image_and_a_search_are_sent(mock, capsys, cat_picture):
+    add_current(mock, CURRENT_ANSWER, page=OPENAI)
+    assert main(["--url", SITE, "--image", cat_picture, "--search", "What is it?"]) == 0
+    assert forms(mock)[0]["image_inputs"] == CAT_FIELD
     assert forms(mock, "GET")[-1]["frontend_web_search_active"] == "true"
 
 
-def test_each_model_is_printed_on_one_line_without_control_characters(mock, capsys):
-    mock.get(
-        SITE + "/",
-        body=current_box(name="Ev\x1b[31mil\nbot\x07\u202e\u2028")
-        + current_box(7, name="Nice &amp; <b>"),
+def test_model_system_and_image_have_short_names(mock, capsys, cat_picture):
+    add_current(mock, CURRENT_ANSWER, page=current_box(9, name="Other") + OPENAI)
+    assert main(["--url", SITE, "-m", "gpt", "-s", "Be terse.", "-i", cat_picture, "Hi"]) == 0
+    sent = forms(mock)[0]
+    assert {name: sent[name] for name in ("bot_id", "message", "image_inputs")} == {
+        "bot_id": "1",
+        "message": "System: Be terse.\nUser: Hi\nAssistant:",
+        "image_inputs": CAT_FIELD,
+    }
+
+
+def test_sources_follow_the_answer_numbered_one_a_line(mock, capsys):
+    found = [
+        {"url": "https://a.example/", "title": "News\x1b[31m\nof Paris"},
+        {"url": "https://b.example/?x=1"},
+    ]
+    add_current(
+        mock, CURRENT_TEXT + "event: citations\n" + data({"citations": found}) + CURRENT_DONE
     )
+    assert main(["--url", SITE, "Hi"]) == 0
+    assert capsys.readouterr().out == (
+        "Hello, wörld 🌍\n\n"
+        "1. News [31m of Paris https://a.example/\n"
+        "2. https://b.example/?x=1 https://b.example/?x=1\n"
+    )
+
+
+def test_each_model_is_printed_on_one_line_without_control_characters(mock, capsys):
+    odd_name = current_box(name="Ev\x1b[31mil\nbot\x07\u202e\u2028")
+    mock.get(SITE + "/", body=odd_name + current_box(7, name="Nice &amp; <b>"))
     assert main(["--url", SITE, "--models"]) == 0
     assert capsys.readouterr().out == "Ev [31mil bot\nNice & <b>\n"
 
@@ -4820,76 +8003,199 @@ def test_a_proxy_is_used(capsys):
     assert capsys.readouterr().out == "Hi\n"
 
 
-def test_the_environment_names_another_site_and_an_option_wins(monkeypatch, capsys):
-    def site_that_says(word):
-        return demo_site(lambda prompt: word)
-
-    with site_that_says("environment") as first, site_that_says("option") as second:
+def test_the_environment_names_another_site_and_an_option_wins(monkeypatch, capsys, without_pauses):
+    with demo_site(lambda prompt: "environment") as first, demo_site(str.upper) as second:
         monkeypatch.setenv("CHATGPTFREE_URL", first)
-        assert main(["Hi"]) == main(["--url", second, "Hi"]) == 0
-    assert capsys.readouterr().out == "environment\noption\n"
+        assert main(["Hi"]) == main(["--url", second, "option"]) == 0
+    assert capsys.readouterr().out == "environment\nOPTION\n"
 
 
-def test_the_demo_needs_no_proxy():
-    environment = {
-        **os.environ,
-        "NO_PROXY": "",
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "http_proxy": "http://127.0.0.1:9",
-    }
-    assert run_command("--demo", "Hello", env=environment).stdout == DEMO_ANSWER + "\n"
+ASK_ALL = """
+import chatgptfree
+print(chatgptfree.ChatgptFree.url, chatgptfree.complete("one"), *chatgptfree.stream("two"))
+print(chatgptfree.conversation().complete("three"), chatgptfree.ChatgptFree().complete("four"))
+"""
 
 
-def test_version_and_help():
-    assert run_command("--version").stdout == f"chatgptfree {chatgptfree.__version__}\n"
-    text = run_command("--help", env={**os.environ, "COLUMNS": "80"}).stdout
-    assert max(map(len, text.splitlines())) <= 80
-    names = "url model models system image search proxy timeout cookie header demo debug version"
-    assert all(f"--{name} " in text or f"--{name}\n" in text for name in names.split())
-    assert 'chatgptfree "What is the capital of France?"' in text
+def test_the_site_that_the_environment_names_holds_in_python_too():
+    with Site(classic_answer) as site:
+        environment = {**os.environ, "CHATGPTFREE_URL": f" {site.url} "}
+        done = run_python("-c", ASK_ALL, env=environment)
+    assert (done.stdout, done.stderr) == (f"{site.url} one two\nthree four\n", "")
 
 
-def test_help_fits_a_narrow_terminal():
-    assert run_command("--help", env={**os.environ, "COLUMNS": "20"}).returncode == 0
+def test_a_timeout_is_kept(capsys):
+    with Site(stall) as site:
+        assert main(["--url", site.url, "--timeout", "0.25", "Hi"]) == 1
+    words = f"nothing came from {urlsplit(site.url).netloc} for 0.25 seconds"
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
-def test_help_names_the_site_without_its_password():
-    text = run_command(
-        "--help", env={**os.environ, "CHATGPTFREE_URL": "https://me:secret@site.example/50%/"}
-    ).stdout
-    assert "--url" in text
-    assert "secret" not in text
+def ping_until_hang_up(handler, form):
+    handler.chunks(chunk("Hello"), end=False)
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(http_chunk(b": ping\n\n"))
 
 
-def test_debug_shows_the_requests_without_what_is_secret():
-    """In a process of its own, as logging is set up for all of it."""
-    with Site(current_answer, current_box(ajax_url=None)) as site:
-        url = site.url.replace("//", "//me:S3CRET@")
-        secrets = [
-            "--cookie",
-            "c=S3CRET",
-            "--header",
-            "Authorization: Bearer S3CRET",
-            "--header",
-            "X-Key: S3CRET",
-        ]
-        result = run_command("--debug", "--url", url, *secrets, "Hi")
-    assert result.stdout == "Hi\n"
-    assert '"GET / HTTP/1.1" 200' in result.stderr
-    assert '"POST /wp-admin/admin-ajax.php HTTP/1.1" 200' in result.stderr
-    assert not re.search(
-        "S3CRET|UzNDUkVU|Authorization|Cookie", result.stderr
-    )  # the second is its Base64
-    assert run_command("--demo", "Hello").stderr == ""
+def test_a_time_for_the_whole_call_is_kept(capsys):
+    with Site(ping_until_hang_up) as site:
+        assert main(["--url", site.url, "--max-time", "0.25", "Hi"]) == 1
+    words = "the answer broke off: the call took longer than max_time, 0.25 seconds"
+    assert capsys.readouterr() == ("Hello\n", f"chatgptfree: {words}\n")
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["--version"])
+    assert (leave.value.code, capsys.readouterr().out) == (0, "chatgptfree 2.0.0\n")
+
+
+@pytest.fixture
+def help_at(monkeypatch, capsys):
+    """A function that gives the help for a terminal of so many columns."""
+
+    def read(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit) as leave:
+            main(["--help"])
+        assert leave.value.code == 0
+        return capsys.readouterr().out
+
+    return read
+
+
+LONG_NAMES = (
+    "url model models system image search chat proxy timeout max-time cookie header demo debug "
+    "version"
+)
+
+
+def test_help_names_each_option(help_at):
+    named = re.findall(r"^  (?:-\w(?: \w+)?, )?--([\w-]+)", help_at(80), re.MULTILINE)
+    assert named[1:] == LONG_NAMES.split()
+
+
+def test_help_fits_a_terminal(help_at):
+    assert max(map(len, help_at(80).splitlines())) <= 80
+
+
+def test_helps_list_of_options_fits_a_narrow_terminal(help_at):
+    usage, _, rest = help_at(40).partition("\n\n")
+    options = rest.partition("positional arguments:\n")[2].partition("\nexamples:\n")[0]
+    assert "--max-time S" in options
+    assert max(map(len, [*usage.splitlines(), *options.splitlines()])) <= 40
+
+
+def test_help_names_no_password(help_at, monkeypatch):
+    monkeypatch.setenv("CHATGPTFREE_URL", "https://me:secret@site.example/50%/")
+    assert "secret" not in help_at(80)
+
+
+# -------------------------------------------------------------------------- Command line: --debug
+
+
+@pytest.fixture
+def debug_of(capsys):
+    """A function that asks with --debug. It gives what was printed, and the lines of the log."""
+    log = logging.getLogger("chatgptfree")
+    handlers, level = list(log.handlers), log.level
+
+    def ask(answer, page, *arguments, user="", query=""):
+        with Site(answer, page) as site:
+            address = site.url.replace("//", f"//{user}") + f"/?{query}"
+            main(["--debug", "--url", address, *arguments])
+        printed, log_text = capsys.readouterr()
+        return printed, log_text.replace(urlsplit(site.url).netloc, "HOST").splitlines()
+
+    yield ask
+    log.handlers[:] = handlers
+    log.setLevel(level)
+
+
+def test_debug_shows_what_happens_on_standard_error(debug_of):
+    printed, lines = debug_of(current_answer, LOCAL_CURRENT, "Hi")
+    assert printed == "Hi\n"
+    assert lines == [
+        "chatgptfree: page of HOST: HTTP 200",
+        "chatgptfree: current protocol: ChatGPT 5 Nano",
+        "chatgptfree: aipkit_cache_sse_message: HTTP 200",
+        "chatgptfree: aipkit_frontend_chat_stream: HTTP 200",
+        "chatgptfree: the answer is whole, with 2 characters",
+    ]
+
+
+def odd_answer(handler, form):
+    handler.chunks(chunk("Hello"), "event: delta_v2\ndata: {}\n\n", end=False)
+    handler.hang_up()
+
+
+def test_debug_shows_events_that_are_not_known_and_how_the_answer_ended(debug_of):
+    printed, lines = debug_of(odd_answer, CLASSIC_PAGE, "Hi")
+    assert printed == "Hello\n"
+    assert lines[2:5] == [
+        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 200",
+        "chatgptfree: events that are not known: delta_v2",
+        "chatgptfree: failed after 5 characters: ChunkedEncodingError",
+    ]
+
+
+def refuse_once(handler, form):
+    if form["_wpnonce"] == "c10d44dafd":
+        handler.server.page = classic_box("new")
+        return handler.whole("expired", 403)
+    return handler.chunks(chunk("Hello"), DONE)
+
+
+def test_debug_shows_that_the_page_is_looked_at_again(debug_of):
+    lines = debug_of(refuse_once, classic_box(), "Hi")[1]
+    assert lines == [
+        "chatgptfree: page of HOST: HTTP 200",
+        "chatgptfree: classic protocol",
+        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 403",
+        "chatgptfree: the chat is looked up again",
+        "chatgptfree: page of HOST: HTTP 200",
+        "chatgptfree: classic protocol",
+        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 200",
+        "chatgptfree: the answer is whole, with 5 characters",
+    ]
+
+
+SECRET_OPTIONS = [
+    *["--cookie", "c=S3CRET"],
+    *["--header", "Authorization: Bearer S3CRET"],
+    *["--header", "X-Key: S3CRET"],
+]
+
+
+def test_debug_shows_no_secret_prompt_or_id(debug_of):
+    asked = []
+
+    def answer(handler, form):
+        asked.append(form)
+        if "action" in form:
+            answer_words(handler, form, "Hello")
+        else:
+            handler.whole(LOCAL_CURRENT)
+
+    printed, lines = debug_of(
+        answer, "", *SECRET_OPTIONS, "my S3CRET", user="me:S3CRET@", query="key=S3CRET"
+    )
+    assert (printed, lines[-1]) == (
+        "Hello\n",
+        "chatgptfree: the answer is whole, with 5 characters",
+    )
+    # The second is the first in Base64.
+    hidden = ["S3CRET", "UzNDUkVU", asked[-1]["session_id"], asked[-1]["conversation_uuid"]]
+    assert [word for word in hidden if word in str(lines)] == []
 
 
 # ---------------------------------------------------------------------------- Command line: errors
 
 
 def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, capsys):
-    add_classic(
-        mock, chunk("Hello") + data({"error": {"message": "The server\nhad an\x1b[31m error"}})
-    )
+    report = data({"error": {"message": "The server\nhad an\x1b[31m error"}})
+    add_classic(mock, chunk("Hello") + report)
     assert main(["--url", SITE, "Hi"]) == 1
     assert capsys.readouterr() == (
         "Hello\n",
@@ -4897,29 +8203,83 @@ def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, ca
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        pytest.param(
-            ["--url", "http://127.0.0.1:9/"],
-            "no answer from 127.0.0.1:9: Connection refused",
-            id="site",
-        ),
-        pytest.param(
-            ["--url", "http://me:secret@127.0.0.1:9/"],
-            "no answer from 127.0.0.1:9: Connection refused",
-            id="password",
-        ),
-        pytest.param(
-            ["--url", "http://site.example/", "--proxy", "http://me:secret@127.0.0.1:9"],
-            "no answer from the proxy for site.example: Connection refused",
-            id="proxy",
-        ),
-    ],
-)
+NO_NETWORK = {
+    "site": (
+        ["--url", "http://127.0.0.1:9/"],
+        "no answer from 127.0.0.1:9: Connection refused",
+    ),
+    "password": (
+        ["--url", "http://me:secret@127.0.0.1:9/"],
+        "no answer from 127.0.0.1:9: Connection refused",
+    ),
+    "proxy": (
+        ["--url", "http://site.example/", "--proxy", "http://me:secret@127.0.0.1:9"],
+        "no answer from the proxy for site.example: Connection refused",
+    ),
+}
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize(("arguments", "words"), NO_NETWORK.values(), ids=NO_NETWORK)
 def test_a_failure_of_the_network_is_one_short_line_with_the_host(arguments, words, capsys):
     assert main([*arguments, "Hi"]) == 1
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+# Of a site on the loopback, made for these tests, and valid for a hundred years.
+CERTIFICATE = """
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvooa9ytqCL+mRVvB
+LRpES3d/x45iuhq95wmGrkJ5eZqhRANCAASoH3y/+SvyDERoLnQjMzgATiS7VtR1
+EPX+84qOrwkRIKpsBUgcA6G64g8Okwa2LkXfmltE7rIEf5zargvx7k7O
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBjzCCATagAwIBAgIUN1hoy85FuarSxjW2mfCAnusslTUwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEyNzEzMzQyOVoYDzIxMjYxMTAz
+MTMzNDI5WjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASoH3y/+SvyDERoLnQjMzgATiS7VtR1EPX+84qOrwkRIKpsBUgcA6G6
+4g8Okwa2LkXfmltE7rIEf5zargvx7k7Oo2QwYjAdBgNVHQ4EFgQUUxFxFWLoJ+4v
+wnkpKJMwYe2BbUYwHwYDVR0jBBgwFoAUUxFxFWLoJ+4vwnkpKJMwYe2BbUYwDwYD
+VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0cAMEQC
+IHzJa1A/tmhXUF+2rP4UWM4d0isQsr2VOmKQ7rgcHIBbAiBgh9tgpSFvUe/pkUbn
+4jitbxmrmSKg7Leo+6z3OUvogw==
+-----END CERTIFICATE-----
+"""
+
+
+def test_a_certificate_that_is_not_known_says_how_to_make_it_known(tmp_path, capsys):
+    path = tmp_path / "certificate.pem"
+    path.write_text(CERTIFICATE.lstrip())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    with Site(classic_answer) as site:
+        site.socket = context.wrap_socket(site.socket, server_side=True)
+        assert main(["--url", site.url.replace("http:", "https:"), "Hi"]) == 1
+    words = capsys.readouterr().err
+    host = urlsplit(site.url).netloc
+    assert words.startswith(f"chatgptfree: no answer from {host}: ")
+    assert words.endswith("(REQUESTS_CA_BUNDLE can name a file of certificates that you trust)\n")
+    assert words.count("\n") == 1
+
+
+def test_a_socks_proxy_without_support_says_what_to_install():
+    result = run_without("socks", "--proxy", "socks5://127.0.0.1:9", "--url", SITE, "Hi")
+    words = "Missing dependencies for SOCKS support. Try: pip install 'requests[socks]'"
+    assert (result.stdout, result.stderr) == ("", f"chatgptfree: {words}\n")
+    assert result.returncode == 1
+
+
+NO_REQUESTS = "chatgptfree needs the package requests: pip install requests"
+
+
+def test_the_file_without_requests_says_what_to_install():
+    result = run_without("requests", "--demo", "Hi")
+    assert (result.stdout, result.stderr, result.returncode) == ("", NO_REQUESTS + "\n", 1)
+
+
+def test_the_import_without_requests_says_what_to_install():
+    result = run_python("-c", "import sys; sys.modules['requests'] = None; import chatgptfree")
+    assert result.stderr.splitlines()[-1] == f"ModuleNotFoundError: {NO_REQUESTS}"
 
 
 def test_a_limit_says_when_to_try_again(mock, capsys):
@@ -4932,151 +8292,431 @@ def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, caps
     mock.get(SITE + "/", status=403, headers={"cf-mitigated": "challenge"})
     assert main(["--url", SITE, "Hi"]) == 1
     words = capsys.readouterr().err
-    assert words.count("\n") == 1
-    assert words.endswith("--cookie cf_clearance=… --header 'User-Agent: …'\n")
-    assert "{" not in words
+    assert words.endswith(
+        "that browser's cookies and its exact User-Agent: "
+        "--cookie NAME=VALUE … --header 'User-Agent: …'\n"
+    )
+    assert (words.count("\n"), words.count("{")) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        pytest.param(["--nonsense"], "--nonsense", id="option"),
-        pytest.param(
-            ["--timeout", "soon"],
-            "--timeout: invalid seconds value: 'soon'",
-            id="time-out of words",
-        ),
-        pytest.param(
-            ["--timeout", "-1"], "--timeout: invalid seconds value: '-1'", id="negative time-out"
-        ),
-        pytest.param(
-            ["--timeout", "nan"], "--timeout: invalid seconds value: 'nan'", id="no number"
-        ),
-        pytest.param(
-            ["--cookie", "novalue"], "--cookie: invalid cookie value: 'novalue'", id="cookie"
-        ),
-        pytest.param(
-            ["--header", "novalue"], "--header: invalid header value: 'novalue'", id="header"
-        ),
-        pytest.param(["--header", ": x"], "--header: invalid header value: ': x'", id="no name"),
-        pytest.param(["--header", ""], "--header: invalid header value: ''", id="empty header"),
-    ],
-)
-def test_an_option_that_makes_no_sense_is_exit_status_2(arguments, words, capsys):
+SECONDS = "must be a number of seconds, not"
+
+WRONG_USAGE = {
+    "option": (["--nonsense"], "unrecognized arguments: --nonsense"),
+    "time-out of words": (["--timeout", "soon"], f"argument --timeout: {SECONDS} 'soon'"),
+    "negative time-out": (["--timeout", "-1"], f"argument --timeout: {SECONDS} '-1'"),
+    "no number": (["--timeout", "nan"], f"argument --timeout: {SECONDS} 'nan'"),
+    "no time": (["--max-time", "0"], f"argument --max-time: {SECONDS} '0'"),
+    "cookie": (["--cookie", "s3cret"], "argument --cookie: must be NAME=VALUE"),
+    "cookie without a name": (["--cookie", "=s3cret"], "argument --cookie: must be NAME=VALUE"),
+    "header": (["--header", "s3cret"], "argument --header: must be NAME:VALUE"),
+    "header without a name": (["--header", ": x"], "argument --header: must be NAME:VALUE"),
+    "demo with an address": (
+        ["--demo", "--url", SITE],
+        "--demo has a site of its own, so it goes without --url",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG_USAGE.values(), ids=WRONG_USAGE)
+def test_wrong_usage_is_one_line_and_exit_status_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as leave:
         main([*arguments, "Hi"])
     assert leave.value.code == 2
-    assert words in capsys.readouterr().err
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}; see --help\n")
 
 
 @pytest.mark.parametrize(
     "arguments", [[""], [" ", ""], ["-"]], ids=["no text", "blanks", "standard input"]
 )
-def test_an_empty_prompt_is_exit_status_2(arguments, standard_input, capsys):
+def test_an_empty_prompt_is_wrong_usage(arguments, standard_input, capsys):
     standard_input("\n")
     with pytest.raises(SystemExit) as leave:
         main(arguments)
     assert leave.value.code == 2
-    assert "the prompt is empty" in capsys.readouterr().err
+    assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
 
 
-def test_an_address_that_is_none_is_exit_status_2(capsys):
-    assert main(["--url", "site.example", "Hi"]) == 2
-    assert "site.example" in capsys.readouterr().err
+PROXY_FORM = "proxy must name a host and may name a port: http://host:port"
+
+UNUSABLE_VALUES = {
+    "address": (
+        ["--url", "site.example"],
+        "an address begins with http:// or https:// and names a host, unlike 'site.example'",
+    ),
+    "proxy without a host": (["--proxy", "http://user:s3cret@"], PROXY_FORM),
+    "proxy with a wrong port": (["--proxy", "http://host:s3cret"], PROXY_FORM),
+    "header of two lines": (
+        ["--header", "X-Key: s3cret\nb"],
+        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
+    ),
+    "no image": (
+        ["--image", "no such file.png"],
+        "[Errno 2] No such file or directory: 'no such file.png'",
+    ),
+    "no picture": (["--image", MODULE], "the image is not a JPEG, PNG or WebP"),
+}
 
 
-def test_an_unknown_model_is_wrong_usage(mock, capsys):
+@pytest.mark.parametrize(("arguments", "words"), UNUSABLE_VALUES.values(), ids=UNUSABLE_VALUES)
+def test_a_wrong_value_is_one_line_and_exit_status_2(arguments, words, capsys):
+    assert main([*arguments, "Hi"]) == 2
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+def test_a_model_that_the_page_does_not_have_is_exit_status_2(mock, capsys):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     assert main(["--url", SITE, "--model", "gpt-9", "Hi"]) == 2
-    assert "ChatGPT 5 Nano (25871), DeepSeek (25872)" in capsys.readouterr().err
+    offered = "which offers ChatGPT 5 Nano (25871), DeepSeek (25872)"
+    assert capsys.readouterr().err == f"chatgptfree: no model 'gpt-9' on {SITE}/, {offered}\n"
+
+
+def test_a_search_that_the_bot_does_not_offer_is_exit_status_2(mock, capsys):
+    mock.get(SITE + "/", body=CURRENT_PAGE + GOOGLE)
+    assert main(["--url", SITE, "--search", "Hi"]) == 2
+    words = "ChatGPT 5 Nano (25871) takes no web_search; on its page, Gemini (2) does"
+    assert capsys.readouterr().err == f"chatgptfree: {words}\n"
+
+
+# ---------------------------------------------------------------------------- Command line: --chat
+
+
+def said(*contents):
+    """The messages of a conversation, in turns."""
+    roles = itertools.cycle(["user", "assistant"])
+    return [{"role": role, "content": content} for role, content in zip(roles, contents)]
+
+
+def saved(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+ANN = said("My name is Ann.", "Hello Ann.")
+SYSTEM = [{"role": "system", "content": "Be terse."}]
+ANN_AND_QUESTION = "User: My name is Ann.\nAssistant: Hello Ann.\nUser: And?\nAssistant:"
+
+
+@pytest.fixture
+def chat_file(tmp_path):
+    """The file of a conversation with one question, alone in its folder."""
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    path = folder / "ann.json"
+    path.write_text(json.dumps(ANN), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def ask_with(chat_file):
+    """A function that goes on with that conversation, and returns the exit status."""
+
+    def ask(*arguments):
+        return main(["--url", SITE, "--chat", str(chat_file), *arguments])
+
+    return ask
+
+
+def test_a_conversation_is_saved_in_a_new_file(mock, capsys, chat_file, ask_with):
+    chat_file.unlink()
+    add_classic(mock, CLASSIC_ANSWER)
+    assert ask_with("Hi") == 0
+    assert saved(chat_file) == said("Hi", "Hello, wörld 🌍")
+    assert "wörld 🌍" in chat_file.read_text(encoding="utf-8")
+    assert capsys.readouterr() == ("Hello, wörld 🌍\n", "")
+
+
+def test_a_saved_conversation_goes_on_and_is_saved_again(mock, capsys, chat_file, ask_with):
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert ask_with("And?") == 0
+    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
+    assert saved(chat_file) == [*ANN, *said("And?", "Yes.")]
+
+
+def test_a_saved_conversation_goes_on_with_what_is_piped(
+    mock, capsys, chat_file, ask_with, standard_input
+):
+    standard_input("And?\n")
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert ask_with() == 0
+    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
+    assert saved(chat_file) == [*ANN, *said("And?", "Yes.")]
+
+
+def test_a_saved_conversation_goes_on_in_python(mock, chat_file):
+    add_classic(mock, chunk("Yes.") + DONE)
+    with chat_file.open(encoding="utf-8") as file:
+        chat = ChatgptFree(SITE).conversation(messages=json.load(file))
+    assert chat.complete("And?") == "Yes."
+    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
+
+
+def test_what_python_saved_goes_on_at_the_command_line(mock, capsys, chat_file, ask_with):
+    add_classic(mock, chunk("One.") + DONE, chunk("Two.") + DONE)
+    chat = ChatgptFree(SITE).conversation("Be terse.")
+    chat.complete("One?")
+    chat_file.write_text(json.dumps(chat.messages), encoding="utf-8")
+    assert ask_with("Two?") == 0
+    assert saved(chat_file) == [*SYSTEM, *said("One?", "One.", "Two?", "Two.")]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    "before", [ANN, [{"role": "system", "content": "Be verbose."}, *ANN]], ids=["none", "another"]
+)
+def test_a_system_text_stands_in_place_of_a_saved_one(mock, capsys, chat_file, ask_with, before):
+    chat_file.write_text(json.dumps(before), encoding="utf-8")
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert ask_with("--system", "Be terse.", "And?") == 0
+    assert forms(mock)[0]["message"] == "System: Be terse.\n" + ANN_AND_QUESTION
+    assert saved(chat_file) == [*SYSTEM, *ANN, *said("And?", "Yes.")]
+
+
+def test_an_empty_file_is_a_new_conversation(mock, capsys, chat_file, ask_with):
+    chat_file.write_text("")
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert ask_with("And?") == 0
+    assert saved(chat_file) == said("And?", "Yes.")
+
+
+def test_what_had_come_of_a_broken_answer_is_saved(mock, capsys, chat_file, ask_with):
+    add_classic(mock, chunk("Well") + data({"error": {"message": "Overloaded"}}))
+    assert ask_with("And?") == 1
+    assert saved(chat_file) == [*ANN, *said("And?", "Well")]
+
+
+def test_what_had_come_before_an_interrupt_is_saved(mock, monkeypatch, chat_file, ask_with):
+    class Interrupted(io.StringIO):
+        def write(self, text):
+            if text == "two":
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Interrupted())
+    add_classic(mock, chunk("one ") + chunk("two") + chunk("three") + DONE)
+    assert ask_with("And?") == 130
+    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+
+
+def test_a_question_that_fails_changes_nothing(mock, capsys, chat_file, ask_with):
+    before = chat_file.stat()
+    add_classic(mock, {"status": 500, "body": "Out of order"})
+    assert ask_with("And?") == 1
+    assert (chat_file.stat().st_ino, saved(chat_file)) == (before.st_ino, ANN)
+
+
+NO_CONVERSATIONS = {
+    "no JSON": (b"Dear diary", ": Expecting value: line 1 column 1 (char 0)"),
+    "object": (b'{"messages": []}', ": it is a dict"),
+    "text": (b'"Hi"', ": it is a str"),
+    "nothing": (b"null", ": it is a NoneType"),
+    "message without a role": (b'[{"content": "x"}]', ": messages[0] has no 'role'"),
+    "no UTF-8": (
+        b"\xff",
+        ": 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+    ),
+}
+
+
+@pytest.mark.parametrize(("contents", "words"), NO_CONVERSATIONS.values(), ids=NO_CONVERSATIONS)
+def test_a_file_of_something_else_is_one_line_and_stays(
+    contents, words, capsys, chat_file, ask_with
+):
+    chat_file.write_bytes(contents)
+    assert ask_with("And?") == 2
+    line = f"chatgptfree: {chat_file} holds no conversation{words}\n"
+    assert capsys.readouterr() == ("", line)
+    assert chat_file.read_bytes() == contents
+
+
+def test_a_folder_that_does_not_exist_is_said_before_anything_is_asked(capsys, tmp_path):
+    path = tmp_path / "none" / "ann.json"
+    assert main(["--url", SITE, "--chat", str(path), "Hi"]) == 2
+    words = f"there is no folder {path.parent} for {path}"
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+def fill_the_disk(messages, file, **options):
+    file.write("[{")
+    raise OSError(28, "No space left on device")
+
+
+def refuse_to_rename(*paths):
+    raise OSError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "failing", "words"),
     [
-        pytest.param(
-            ["--image", "no such file.png"],
-            "No such file or directory: 'no such file.png'",
-            id="no image",
-        ),
-        pytest.param(["--image", MODULE], "the image is not a JPEG, PNG or WebP", id="no picture"),
-        pytest.param(["--search"], "takes no web_search", id="search"),
+        pytest.param(json, "dump", fill_the_disk, "[Errno 28] No space left on device", id="write"),
+        pytest.param(os, "replace", refuse_to_rename, "[Errno 13] Permission denied", id="rename"),
     ],
 )
-def test_an_image_or_a_search_that_cannot_be_is_one_line_and_status_2(arguments, words, capsys):
-    assert main(["--demo", *arguments, "Hi"]) == 2
-    assert re.fullmatch(f"chatgptfree: .*{re.escape(words)}.*\n", capsys.readouterr().err)
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    module, name, failing, words, mock, monkeypatch, capsys, chat_file, ask_with
+):
+    add_classic(mock, chunk("Yes.") + DONE)
+    monkeypatch.setattr(module, name, failing)
+    assert ask_with("And?") == 1
+    assert capsys.readouterr() == ("Yes.\n", f"chatgptfree: {words}\n")
+    assert (list(chat_file.parent.iterdir()), saved(chat_file)) == ([chat_file], ANN)
+
+
+def test_a_conversation_that_cannot_be_saved_goes_on(
+    mock, monkeypatch, capsys, chat_file, ask_with, keyboard
+):
+    keyboard("And?", "quit")
+    add_classic(mock, chunk("Yes.") + DONE)
+    monkeypatch.setattr(os, "replace", refuse_to_rename)
+    assert ask_with() == 0
+    complaint = "chatgptfree: [Errno 13] Permission denied\n"
+    assert capsys.readouterr() == ("Yes.\n", HELP_LINE + complaint)
+
+
+@POSIX_ONLY
+def test_a_link_to_the_file_stays_a_link(mock, capsys, chat_file, tmp_path):
+    link = tmp_path / "link.json"
+    link.symlink_to(chat_file)
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert main(["--url", SITE, "--chat", str(link), "And?"]) == 0
+    assert (link.is_symlink(), saved(chat_file)) == (True, [*ANN, *said("And?", "Yes.")])
 
 
 # ------------------------------------------------------------------- Command line: pipes and files
 
 
-PIPED = {  # what the shell runs: the prompt that it sends
-    "printf 'one\\n  two\\n' | {} --demo Review:": "Review:\n\none\n  two",
-    "printf 'caf\\303\\251' | LC_ALL=C PYTHONUTF8=0 {} --demo Review:": "Review:\n\ncafé",
-    "printf '\\357\\273\\277one' | {} --demo": "one",
-    "printf 'one' | {} --demo -": "one",
-    "printf '\\n' | {} --demo Review:": "Review:",
-    "{} --demo Review: <file": "Review:\n\none\ntwo",
-    "{} --demo Review: </dev/null": "Review:",
-    "{} --demo </dev/null": "Hello",
-    "{} --demo Review: </dev/zero": "Review:",
+def test_a_pipe_is_read_as_utf_8_whatever_the_language():
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    with Site(say_hello) as site:
+        run_command("--url", site.url, "Review:", stdin="café\n", env=environment)
+    assert messages_to(site) == ["Review:\n\ncafé"]
+
+
+# What standard input holds: the prompt that is sent with "Review:".
+STANDARD_INPUT = {
+    "lines": (b"one\n  two\n\n", "Review:\n\none\n  two"),
+    "other letters": ("café".encode(), "Review:\n\ncafé"),
+    "byte order mark": (b"\xef\xbb\xbfone", "Review:\n\none"),
+    "blanks": (b" \n", "Review:"),
 }
 
 
-def test_the_text_of_a_pipe_or_file_goes_with_the_prompt(tmp_path):
-    """A device is not read: it may be empty, or have no end."""
-    (tmp_path / "file").write_text("one\ntwo\n")
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    started = {
-        command: start_shell(command.replace("{}", '"$0" "$1"'), cwd=tmp_path, env=environment)
-        for command in PIPED
-    }
-    got = {command: process.communicate(timeout=60) for command, process in started.items()}
-    assert got == {
-        command: ((DEMO_ANSWER.replace("Hello", prompt) + "\n").encode(), b"")
-        for command, prompt in PIPED.items()
-    }
+@pytest.mark.parametrize(("raw", "prompt"), STANDARD_INPUT.values(), ids=STANDARD_INPUT)
+def test_the_text_of_a_pipe_goes_with_the_prompt(raw, prompt, mock, monkeypatch, capsys):
+    read_end, write_end = os.pipe()
+    os.write(write_end, raw)
+    os.close(write_end)
+    add_classic(mock, CLASSIC_ANSWER)
+    with os.fdopen(read_end) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert main(["--url", SITE, "Review:"]) == 0
+    assert forms(mock)[0]["message"] == prompt
 
 
-def test_a_pipe_that_is_not_utf_8_is_said_in_one_line():
-    with start_shell('printf "caf\\351" | "$0" "$1" --demo Hi') as process:
-        out, err = process.communicate(timeout=60)
-    assert (out, process.returncode) == (b"", 2)
-    assert re.fullmatch(rb"chatgptfree: standard input is not UTF-8 .*\n", err)
+def test_the_text_of_a_file_goes_with_the_prompt(standard_input, mock, capsys):
+    standard_input("one\ntwo\n")
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "Review:"]) == 0
+    assert forms(mock)[0]["message"] == "Review:\n\none\ntwo"
 
 
-CLOSINGS = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+@POSIX_ONLY
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_not_read(device, mock, monkeypatch, capsys):
+    """It may be empty, or have no end."""
+    add_classic(mock, CLASSIC_ANSWER)
+    with open(device) as file:
+        # it has nothing to read from
+        stdin = types.SimpleNamespace(fileno=file.fileno, isatty=file.isatty)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["--url", SITE, "Review:"]) == 0
+    assert forms(mock)[0]["message"] == "Review:"
 
 
-def test_closed_standard_streams_confuse_nothing():
+def test_a_pipe_that_stays_open_is_told(mock, monkeypatch, capsys):
+    """It ends only when the notice has been given."""
+    read_end, write_end = os.pipe()
+
+    class Screen(io.StringIO):
+        def write(self, text):
+            if "reading" in text:
+                os.write(write_end, b"Hi")
+                os.close(write_end)
+            return super().write(text)
+
+    add_classic(mock, CLASSIC_ANSWER)
+    monkeypatch.setattr(chatgptfree, "NOTICE_AFTER", 0.01)
+    monkeypatch.setattr(sys, "stderr", Screen())
+    with os.fdopen(read_end) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert main(["--url", SITE, "Review:"]) == 0
+    assert sys.stderr.getvalue() == "chatgptfree: reading standard input …\n"
+    assert forms(mock)[0]["message"] == "Review:\n\nHi"
+
+
+def test_a_pipe_that_is_not_utf_8_is_said_in_one_line(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "stdin"
+    path.write_bytes(b"caf\xe9")
+    with path.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert main(["--demo", "Hi"]) == 2
+    reason = "'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data"
+    assert capsys.readouterr() == (
+        "",
+        f"chatgptfree: standard input is not UTF-8 text: {reason}\n",
+    )
+
+
+COMPLAINT = "chatgptfree: no answer from 127.0.0.1:9: Connection refused\n"
+# What the shell runs: what is printed, the complaint, and the exit status.
+CLOSED_STREAMS = {
+    "--demo Hello <&- 2>&-": (DEMO_ANSWER + "\n", "", 0),
+    "--demo Hello <&- >&- 2>&-": ("", "", 0),
+    "--url http://127.0.0.1:9/ Hi <&- >&-": ("", COMPLAINT, 1),
+    "--url http://127.0.0.1:9/ Hi 2>&-": ("", "", 1),
+}
+
+
+@NEEDS_SH
+@POSIX_ONLY
+@pytest.mark.parametrize(("line", "wanted"), CLOSED_STREAMS.items(), ids=CLOSED_STREAMS)
+def test_closed_standard_streams_confuse_nothing(line, wanted):
     """An answer goes to standard output, a complaint to standard error, or nowhere."""
-    complaint = "chatgptfree: no answer from 127.0.0.1:9: Connection refused\n"
-    wanted = {}
-    for closing in CLOSINGS:
-        printed = "" if re.search("(?<!2)>", closing) else DEMO_ANSWER + "\n"
-        complained = "" if "2>" in closing else complaint
-        wanted["--demo Hello", closing] = (printed, "", 0)
-        wanted["--url http://127.0.0.1:9/ Hi", closing] = ("", complained, 1)
-    started = {case: start_shell(f'exec "$0" "$1" {case[0]} {case[1]}') for case in wanted}
-    got = {}
-    for case, process in started.items():
+    with start_shell(f'exec "$0" "$1" {line}') as process:
         out, err = process.communicate(timeout=60)
-        got[case] = (out.decode(), err.decode(), process.returncode)
-    assert got == wanted
+    assert (out.decode(), err.decode(), process.returncode) == wanted
 
 
+@NEEDS_SH
+@POSIX_ONLY
 def test_a_closed_pipe_ends_quietly():
-    command = f"'{sys.executable}' '{MODULE}' --demo 'one{chr(10)}two{chr(10)}three' | head -1"
-    command = ["bash", "-c", command + "; exit ${PIPESTATUS[0]}"]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
-    assert (result.stdout, result.stderr, result.returncode) == ("You asked: “one\n", "", 0)
+    """The site goes on only when nobody reads any more."""
+    closed = threading.Event()
+
+    def answer(handler, form):
+        handler.chunks(chunk("one\n"), end=False)
+        closed.wait(20)
+        handler.wfile.write(http_chunk((chunk("two\n") + DONE).encode()))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    with Site(answer) as site, start_shell(f'exec "$0" "$1" --url {site.url} Hi') as process:
+        assert process.stdout.readline() == b"one\n"
+        process.stdout.close()
+        closed.set()
+        assert (process.stderr.read(), process.wait(20)) == (b"", 0)
 
 
-def test_what_an_output_cannot_encode_is_replaced():
-    result = run_command("--demo", "Hello", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert result.stdout == DEMO_ANSWER.replace("“", "?").replace("”", "?") + "\n"
-    assert result.returncode == 0
+def test_what_an_output_cannot_encode_is_replaced_at_the_command_line(monkeypatch, without_pauses):
+    stdout = encoded_stream("ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["--demo", "Hello"]) == 0
+    assert stdout.buffer.getvalue().decode() == re.sub("[“”]", "?", DEMO_ANSWER) + "\n"
+
+
+def test_so_is_what_it_cannot_encode_of_the_models(mock, monkeypatch):
+    stdout = encoded_stream("ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    mock.get(SITE + "/", body=current_box(name="Bot 🌍"))
+    assert main(["--url", SITE, "--models"]) == 0
+    assert stdout.buffer.getvalue() == b"Bot ?\n"
 
 
 def test_text_is_printed_as_it_comes():
@@ -5090,73 +8730,56 @@ def test_text_is_printed_as_it_comes():
         handler.wfile.write(b"0\r\n\r\n")
 
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
-    command = [sys.executable, MODULE, "--url", "{}", "Hi"]
     with (
         Site(answer) as site,
         subprocess.Popen(
-            [part.format(site.url) for part in command], stdout=subprocess.PIPE, env=environment
+            [sys.executable, MODULE, "--url", site.url, "Hi"],
+            stdout=subprocess.PIPE,
+            env=environment,
         ) as process,
     ):
         assert process.stdout.read(5) == b"Hello"
         printed.set()
-        assert process.stdout.read() == b" world\n"
+        assert process.stdout.read().split() == [b"world"]
 
 
 def test_an_application_made_by_zipapp_keeps_the_exit_status(tmp_path):
     (tmp_path / "app").mkdir()
     shutil.copy(MODULE, tmp_path / "app")
     zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="chatgptfree:main")
-    started = [
-        subprocess.Popen(
-            [sys.executable, tmp_path / "app.pyz", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for arguments in (
-            ["--demo", "Hello"],
-            ["--url", "http://127.0.0.1:9/", "Hi"],
-            ["--url", "site.example", "Hi"],
-        )
-    ]
-    answers = [process.communicate(timeout=60)[0].decode() for process in started]
-    assert [process.returncode for process in started] == [0, 1, 2]
-    assert answers == [DEMO_ANSWER + "\n", "", ""]
+    result = run_python(str(tmp_path / "app.pyz"), "--url", "site.example", "Hi")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
 
 
 # -------------------------------------------------------------------------- Command line: terminal
 
 
+@POSIX_ONLY
 def test_ctrl_c_is_exit_status_130():
-    asked = threading.Event()
-
-    def answer(handler, form):
-        handler.chunks(chunk("Hello"), end=False)
-        asked.set()
-        handler.wait_for_hang_up()
-
     with (
-        Site(answer) as site,
+        Site(echo_history) as site,
         subprocess.Popen(
-            [sys.executable, MODULE, "--url", site.url, "Hi"],
+            [sys.executable, MODULE, "--url", site.url, "wait"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process,
     ):
-        assert process.stdout.read(5) == b"Hello"
+        assert process.stdout.read(12) == b"Let me think"
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=10) == (b"\n", b"")
         assert process.returncode == 130
 
 
-def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
+@NEEDS_PTY
+def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history(tmp_path):
+    path = tmp_path / "new.json"
     with Site(echo_history) as site:
-        terminal = Terminal("--url", site.url)
-        assert (
-            terminal.wait_for("> ") == "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\r\n> "
-        )
+        terminal = Terminal("--url", site.url, "--chat", str(path))
+        assert terminal.wait_for("> ") == HELP_LINE.replace("\n", "\r\n") + "> "
         terminal.type("one\n")
-        assert "waiting for the answer ..." in terminal.wait_for("[one]")
+        assert WAITING in terminal.wait_for("[one]")
         assert terminal.wait_for("> ") == "[31m\r\n> "  # a site cannot steer the terminal
+        assert saved(path) == said("one", "[one]\x1b[31m")
         terminal.type("\n")
         terminal.wait_for("> ")
         terminal.type("two\n")
@@ -5165,70 +8788,110 @@ def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
         assert terminal.exit_status("quit\n") == 0
 
 
-def test_ctrl_c_in_a_conversation_goes_back_to_the_prompt():
+@NEEDS_PTY
+def test_ctrl_c_in_an_answer_goes_back_to_the_prompt(tmp_path):
+    path = tmp_path / "new.json"
     with Site(echo_history) as site:
-        terminal = Terminal("--url", site.url)
+        terminal = Terminal("--url", site.url, "--chat", str(path))
         terminal.wait_for("> ")
         terminal.type("wait\n")
         terminal.wait_for("Let me think")
         terminal.type("\x03")
         terminal.wait_for("> ")
         assert site.gone.wait(5)
+        assert saved(path) == said("wait", "Let me think")
         terminal.type("go on\n")
         terminal.wait_for("[User: wait|Assistant: Let me think|User: go on|Assistant:]")
         terminal.wait_for("> ")
-        assert terminal.exit_status("\x03") == 130
-
-
-def test_an_error_in_a_conversation_is_printed_and_it_goes_on():
-    with Site(echo_history) as site:
-        terminal = Terminal("--url", site.url, "--system", "Be terse.")
-        terminal.wait_for("> ")
-        terminal.type("two\n")
-        terminal.wait_for("[System: Be terse.|User: two|Assistant:]")
-        terminal.wait_for("> ")
-        site.answer = lambda handler, form: handler.whole("<p>Out of order</p>", 500)
-        terminal.type("three\n")
-        terminal.wait_for("chatgptfree: HTTP 500: Out of order\r\n> ")
         assert terminal.exit_status("\x04") == 0
 
 
-@pytest.mark.parametrize("word", ["exit", "quit", " quit "], ids=["exit", "quit", "blanks"])
-def test_a_conversation_says_how_to_leave_and_is_left_by_a_word(word, monkeypatch, capsys):
-    words = iter([word])
-    monkeypatch.setattr("builtins.input", lambda prompt: next(words))
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
-    assert main(["--demo"]) == 0
-    assert capsys.readouterr() == ("", "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n")
-
-
 @pytest.mark.parametrize(
-    ("end", "status"),
-    [pytest.param(KeyboardInterrupt, 130, id="Ctrl-C"), pytest.param(EOFError, 0, id="Ctrl-D")],
+    ("line", "status"), [("half a line", 0), ("", 130)], ids=["line", "empty line"]
 )
-def test_ctrl_c_and_ctrl_d_at_the_prompt_end_on_a_line_of_their_own(
-    end, status, monkeypatch, capsys
+def test_ctrl_c_at_the_prompt_goes_on_where_a_line_was_typed(
+    line, status, monkeypatch, keyboard, capsys
 ):
-    def leave(prompt):
-        raise end
-
-    monkeypatch.setattr("builtins.input", leave)
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    readline = types.SimpleNamespace(
+        get_line_buffer=lambda: line, parse_and_bind=lambda setting: None
+    )
+    monkeypatch.setitem(sys.modules, "readline", readline)
+    keyboard(KeyboardInterrupt(), "quit")
     assert main(["--demo"]) == status
-    assert capsys.readouterr().out == "\n"
+    assert capsys.readouterr() == ("\n", HELP_LINE)
 
 
+def test_ctrl_c_at_the_prompt_leaves_where_the_line_is_not_known(monkeypatch, keyboard, capsys):
+    monkeypatch.setitem(sys.modules, "readline", None)
+    keyboard(KeyboardInterrupt(), "quit")
+    assert main(["--demo"]) == 130
+
+
+@NEEDS_PTY
+@NEEDS_READLINE
+def test_ctrl_c_and_the_real_readline():
+    with Site(echo_history) as site:
+        terminal = Terminal("--url", site.url)
+        terminal.wait_for("> ")
+        terminal.type("one\n")
+        terminal.wait_for("> ")
+        # Ctrl-A goes to the begin. Only readline knows that; until it reads, the system echoes.
+        terminal.type("a line\x01half ")
+        terminal.wait_for("half a line" + "\b" * len("a line"))
+        terminal.interrupt()
+        terminal.wait_for("> ")
+        terminal.type("two\n")
+        terminal.wait_for("[User: one|Assistant: [one][31m|User: two|Assistant:]")
+        terminal.wait_for("> ")
+        # Once readline wipes a letter, it reads, and the line is empty.
+        terminal.type("x\x7f")
+        terminal.wait_for("x\b \b")
+        assert terminal.exit_status("\x03") == 130
+
+
+def test_an_error_in_a_conversation_is_printed_and_it_goes_on(mock, capsys, keyboard):
+    keyboard("one", "two", "quit")
+    add_classic(mock, {"status": 500, "body": "<p>Out of order</p>"}, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "--system", "Be terse."]) == 0
+    assert forms(mock)[-1]["message"] == "System: Be terse.\nUser: two\nAssistant:"
+    assert capsys.readouterr() == (
+        "Hello, wörld 🌍\n",
+        HELP_LINE + "chatgptfree: HTTP 500: Out of order\n",
+    )
+
+
+@POSIX_ONLY
+def test_a_failure_of_the_network_does_not_end_a_conversation(mock, capsys, keyboard):
+    def reset_once(handler, form):
+        if form["message"] == "one":
+            return handler.hang_up(reset=True)
+        return classic_answer(handler, form)
+
+    keyboard("one", "two", "quit")
+    with Site(reset_once) as site:
+        mock.add_passthru(site.url)
+        assert main(["--url", site.url]) == 0
+    reason = f"no answer from {urlsplit(site.url).netloc}: Connection reset by peer"
+    assert capsys.readouterr() == ("two\n", f"{HELP_LINE}chatgptfree: {reason}\n")
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", " quit "], ids=["exit", "quit", "blanks"])
+def test_a_conversation_is_left_by_a_word(word, keyboard, capsys):
+    keyboard(word)
+    assert main(["--demo"]) == 0
+    assert capsys.readouterr() == ("", HELP_LINE)
+
+
+def test_ctrl_d_at_the_prompt_leaves_on_a_line_of_its_own(keyboard, capsys):
+    keyboard(EOFError())
+    assert main(["--demo"]) == 0
+    assert capsys.readouterr() == ("\n", HELP_LINE)
+
+
+@NEEDS_PTY
+@NEEDS_READLINE
 def test_a_paste_of_several_lines_is_one_question_with_its_indentation():
-    asked = []
-
-    def answer(handler, form):
-        asked.append(form["message"])
-        handler.chunks(chunk("Well."), DONE)
-
-    class Xterm(Terminal):
-        HOLD = "import os; os.environ['TERM'] = 'xterm'; " + Terminal.HOLD
-
-    with Site(answer) as site:
+    with Site(say_hello) as site:
         terminal = Xterm("--url", site.url)
         prompt = b""
         # Until this, a terminal types a paste as it types keys.
@@ -5236,42 +8899,39 @@ def test_a_paste_of_several_lines_is_one_question_with_its_indentation():
             assert select.select([terminal.process.stdout], [], [], 20)[0], prompt
             prompt += terminal.process.stdout.read(4096)
         terminal.type("\x1b[200~  def f():\n\n\treturn 1\n\x1b[201~\n")
-        terminal.wait_for("Well.")
+        terminal.wait_for("Hello Ann.")
         terminal.wait_for("> ")
         assert terminal.exit_status("quit\n") == 0
-    assert asked == ["  def f():\n\n\treturn 1"]
+    assert messages_to(site) == ["  def f():\n\n\treturn 1"]
 
 
-def test_the_waiting_notice_is_wiped():
-    terminal = Terminal("--demo", "Hello")
-    notice = "waiting for the answer ..."
-    assert (
-        terminal.wait_for("You asked:") == notice + "\r" + " " * len(notice) + "\r" + "You asked:"
-    )
-    assert terminal.exit_status() == 0
-
-
-def test_the_waiting_notice_fits_a_narrow_terminal(monkeypatch):
+@NEEDS_PTY
+def test_the_waiting_notice_fits_a_narrow_terminal_and_is_wiped(monkeypatch):
     """Or wiping it would leave a piece. The terminal's own width counts, whatever COLUMNS says."""
     monkeypatch.setenv("COLUMNS", "80")
-    terminal = Narrow("--demo", "Hello")
+    terminal = NarrowTerminal("--demo", "Hello")
     assert terminal.wait_for("You asked:") == "waiting for the ans\r" + " " * 19 + "\rYou asked:"
     assert terminal.exit_status() == 0
 
 
-def test_what_a_site_sends_cannot_steer_a_terminal():
-    with Site(
-        lambda handler, form: handler.chunks(chunk("a\x1b[31mb\x9b31m\r\x07\tc\x00"), DONE)
-    ) as site:
-        terminal = Terminal("--url", site.url, "Hi")
-        assert terminal.wait_for("c\r\n").endswith("\ra[31mb31m\tc\r\n")
-        assert terminal.exit_status() == 0
+def test_what_a_site_sends_cannot_steer_a_terminal(mock, monkeypatch):
+    stdout = TerminalStream()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    add_classic(mock, chunk("a\x1b[31mb\x9b31m\r\x07\tc\x00\u202ed\u2066e") + DONE)
+    assert main(["--url", SITE, "Hi"]) == 0
+    assert stdout.getvalue() == "a[31mb31m\tcde\n"
 
 
 # ------------------------------------------------------------------------------------- Connections
 
 
 PIECES = [chunk("one "), chunk("two "), chunk("three") + DONE]
+URLLIB3 = tuple(int(number) for number in urllib3.__version__.split(".")[:2])
+
+
+def skip_if_pieces_come_late(framing):
+    if "chunk" not in framing and URLLIB3 < (2, 2):
+        pytest.skip("urllib3 before 2.2 waits for 64 bytes where there are no chunks")
 
 
 def framed(framing):
@@ -5287,8 +8947,9 @@ def framed(framing):
         headers = {**headers, "Connection": "keep-alive", "Transfer-Encoding": "chunked"}
         raw = [http_chunk(piece) for piece in raw]
         raw[-1] += b"0\r\n\r\n"
-    if framing == "one chunk":
+    if framing == "one chunk, 512 bytes at a time":
         headers["Transfer-Encoding"] = "chunked"
+        raw = [b":".ljust(511 - len(piece), b" ") + b"\n" + piece for piece in raw]
         raw[0] = b"%x\r\n%s" % (sum(map(len, raw)), raw[0])
         raw[-1] += b"\r\n0\r\n\r\n"
     if framing == "length":
@@ -5329,9 +8990,9 @@ def cut_between_chunks(handler):
 
 
 def cut_in_chunk(handler):
-    raw = (chunk("Hello") + chunk(" wörld") + chunk("!")).encode()
-    handler.head(Transfer_Encoding="chunked")
-    handler.wfile.write(http_chunk(raw)[:-20])
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    # The part of a chunk that came is lost.
+    handler.wfile.write(http_chunk(chunk("!").encode())[:-2])
     handler.hang_up()
 
 
@@ -5371,6 +9032,11 @@ def reset_at_once(handler, *_):
     handler.hang_up(reset=True)
 
 
+def reset_in_body(handler, *_):
+    handler.head(Content_Length="9")
+    handler.hang_up(reset=True)
+
+
 def stall_in_body(handler, *_):
     handler.head(Content_Length="9")
     handler.wait_for_hang_up()
@@ -5405,6 +9071,44 @@ def fail_in_loop(stream):
 def gzipped(*texts, members=False):
     raw = [text.encode() if isinstance(text, str) else text for text in texts]
     return b"".join(map(gzip.compress, raw)) if members else gzip.compress(b"".join(raw))
+
+
+class StillClock:
+    """A clock that stands still until a test moves it: `still_clock.now += 5`."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+@pytest.fixture
+def still_clock(monkeypatch):
+    """The clock by which the module measures what time has passed."""
+    clock = StillClock()
+    monkeypatch.setattr(chatgptfree, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """A semaphore that is released each time a thread waits for another's look at the page."""
+    waits = threading.Semaphore(0)
+
+    class WatchedFuture(concurrent.futures.Future):
+        def exception(self, timeout=None):
+            waits.release()
+            return super().exception(timeout)
+
+        def result(self, timeout=None):
+            waits.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(concurrent.futures, "Future", WatchedFuture)
+    return waits
 
 
 needs_fork = pytest.mark.skipif(
@@ -5458,10 +9162,19 @@ def send_zipped(raw, encoding="gzip"):
 
 
 @pytest.mark.parametrize(
-    "framing", ["chunked", "close", "gzip chunked", "gzip close", "one chunk", "length"]
+    "framing",
+    [
+        "chunked",
+        "one chunk, 512 bytes at a time",
+        "close",
+        "gzip chunked",
+        "gzip close",
+        "length",
+    ],
 )
 def test_a_piece_is_yielded_when_its_bytes_arrive_however_they_are_framed(framing):
     """The site sends a piece only when the one before it has been yielded."""
+    skip_if_pieces_come_late(framing)
     got = threading.Semaphore(0)
 
     def answer(handler, form):
@@ -5522,7 +9235,7 @@ def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment():
     "afterwards", [SiteHandler.wait_for_hang_up, keep_sending, keep_sending_slowly]
 )
 def test_a_finished_answer_leaves_a_site_that_does_not_end_it(afterwards, set_limits):
-    assert getattr(chatgptfree, LIMITS["linger"]) <= 0.25
+    assert getattr(chatgptfree, LIMITS["linger"]) == 0.25
     set_limits(linger=0.05)
 
     def answer(handler, form):
@@ -5539,6 +9252,7 @@ def test_a_finished_answer_leaves_a_site_that_does_not_end_it(afterwards, set_li
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding, set_limits):
     """The rest of the response comes when the next call has been made."""
+    skip_if_pieces_come_late(framing)
     set_limits(linger=0.05)
     asked_again = threading.Event()
 
@@ -5565,6 +9279,86 @@ def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding
         assert site.connections == 2
 
 
+# ------------------------------------------------------------------------------- Idle connections
+
+
+@PROTOCOLS
+@pytest.mark.parametrize(
+    ("seconds", "connections"), [(4, 1), (4.1, 2)], ids=["4 seconds", "4.1 seconds"]
+)
+def test_connections_that_were_idle_for_over_4_seconds_serve_nobody(
+    seconds, connections, answer, page, still_clock
+):
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot:
+        for _ in range(2):
+            assert bot.complete("Hi") == "Hi"
+        assert site.connections == 1
+        still_clock.now += seconds
+        for _ in range(2):
+            assert bot.complete("Hi") == "Hi"
+        assert site.connections == connections
+
+
+def test_a_server_that_closes_idle_connections_loses_no_call(still_clock):
+    """It hangs up on a request that comes when the connection is five seconds old."""
+
+    def answer(handler, form):
+        opened = vars(handler).setdefault("opened", still_clock.now)
+        if still_clock.now - opened >= 5:
+            return handler.hang_up()
+        return classic_answer(handler, form)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        for i in range(5):
+            assert bot.complete(f"call {i}") == f"call {i}"
+            still_clock.now += 5
+        assert (site.connections, len(site.pages())) == (5, 1)
+
+
+def test_an_answer_in_progress_goes_on_when_others_get_new_connections(still_clock):
+    short_is_done = threading.Event()
+
+    def answer(handler, form):
+        if form["message"] == "short":
+            return classic_answer(handler, form)
+        handler.chunks(chunk("one "), end=False)
+        short_is_done.wait(10)
+        handler.wfile.write(http_chunk((chunk("two") + DONE).encode()) + b"0\r\n\r\n")
+        return None
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        long = bot.stream("long")
+        assert next(long) == "one "
+        still_clock.now += 10
+        assert bot.complete("short") == "short"
+        short_is_done.set()
+        assert list(long) == ["two"]
+        assert site.connections == 2
+
+
+def test_the_time_that_an_answer_takes_is_not_idle(still_clock):
+    def answer(handler, form):
+        handler.chunks(chunk("one "), end=False)
+        still_clock.now += 10
+        handler.wfile.write(http_chunk((chunk("two") + DONE).encode()) + b"0\r\n\r\n")
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert [bot.complete("Hi") for _ in range(3)] == ["one two"] * 3
+        assert site.connections == 1
+
+
+def test_a_callers_session_keeps_its_adapters_and_connections(still_clock):
+    adapter = requests.adapters.HTTPAdapter()
+    with Site(classic_answer) as site, requests.Session() as session:
+        session.mount("http://", adapter)
+        bot = ChatgptFree(site.url, session=session)
+        assert bot.complete("one") == "one"
+        still_clock.now += 10
+        assert bot.complete("two") == "two"
+        assert session.get_adapter(site.url) is adapter
+        assert site.connections == 1
+
+
 # ----------------------------------------------------------- Connections that break, and time-outs
 
 
@@ -5576,7 +9370,12 @@ LOST = r": lost the connection to 127.0.0.1:\d+: .+"
     [
         pytest.param(cut_between_chunks, LOST, id="between chunks"),
         pytest.param(cut_in_chunk, LOST, id="in a chunk"),
-        pytest.param(too_short, LOST, id="before the length"),
+        pytest.param(
+            too_short,
+            LOST,
+            id="before the length",
+            marks=pytest.mark.skipif(URLLIB3 < (2,), reason="urllib3 before 2 counts no bytes"),
+        ),
         pytest.param(
             stall_after_text, r": nothing came from 127.0.0.1:\d+ for 0.5 seconds", id="stall"
         ),
@@ -5598,18 +9397,85 @@ def test_text_before_a_break_is_yielded_and_in_partial(cut, reason):
     ("fail", "kind", "timeout"),
     [
         pytest.param(reset_connection, requests.ConnectionError, 5, id="reset"),
-        pytest.param(reset_at_once, requests.ConnectionError, 5, id="reset in the body"),
-        pytest.param(break_gzip_at_once, requests.RequestException, 5, id="junk for gzip"),
-        pytest.param(stall, requests.Timeout, 0.1, id="stall"),
-        pytest.param(stall, requests.Timeout, (9, 0.2), id="stall, two time-outs"),
-        pytest.param(stall_at_once, requests.Timeout, 0.1, id="stall in the body"),
-        pytest.param(stall_in_body, requests.Timeout, 0.1, id="stall before the length"),
+        pytest.param(
+            reset_at_once, requests.exceptions.ChunkedEncodingError, 5, id="reset in the body"
+        ),
+        pytest.param(
+            reset_in_body, requests.exceptions.ChunkedEncodingError, 5, id="reset before the length"
+        ),
+        pytest.param(
+            break_gzip_at_once, requests.exceptions.ContentDecodingError, 5, id="junk for gzip"
+        ),
+        pytest.param(stall, requests.ReadTimeout, 0.1, id="stall"),
+        pytest.param(stall, requests.ReadTimeout, (9, 0.2), id="stall, two time-outs"),
+        pytest.param(stall_at_once, requests.ConnectionError, 0.1, id="stall in the body"),
+        pytest.param(stall_in_body, requests.ConnectionError, 0.1, id="stall before the length"),
     ],
 )
 @pytest.mark.parametrize("where", ["page", "answer"])
 def test_a_failure_before_any_text_is_requests_own(where, fail, kind, timeout):
     caught = failing_call(**{where: fail}, timeout=timeout)
-    assert isinstance(caught.value, kind)
+    assert caught.type is kind
+
+
+def ping(handler, form):
+    handler.chunks(end=False)
+    keep_sending(handler, 0.01)
+
+
+def ping_after_text(handler, form):
+    handler.chunks(chunk("Hello"), end=False)
+    keep_sending(handler, 0.01)
+
+
+def ping_for_page(handler):
+    handler.head(kind="text/html", Transfer_Encoding="chunked")
+    keep_sending(handler, 0.01)
+
+
+OVER = "the call took longer than max_time, 0.1 seconds"
+
+
+@pytest.mark.parametrize(
+    ("site", "kind", "words", "partial"),
+    [
+        pytest.param({"page": ping_for_page}, requests.Timeout, OVER, None, id="page"),
+        pytest.param({"answer": ping}, requests.Timeout, OVER, None, id="answer"),
+        pytest.param(
+            {"answer": ping_after_text},
+            IncompleteReplyError,
+            f"the answer broke off: {OVER}",
+            "Hello",
+            id="after text",
+        ),
+    ],
+)
+def test_a_site_that_only_pings_is_left_after_max_time(site, kind, words, partial):
+    caught = failing_call(**site, max_time=0.1)
+    assert (caught.type, caught.words) == (kind, words)
+    assert getattr(caught.value, "partial", None) == partial
+
+
+def test_a_call_over_its_max_time_asks_for_no_answer(still_clock):
+    def answer(handler, form):
+        still_clock.now += 3
+        current_answer(handler, form)
+
+    with Site(answer, LOCAL_CURRENT) as site, pytest.raises(requests.Timeout) as caught:
+        ChatgptFree(site.url, max_time=2).complete("Hi")
+    assert str(caught.value) == "the call took longer than max_time, 2 seconds"
+    assert (messages_to(site), streams_of(site)) == (["Hi"], [])
+
+
+def test_a_call_over_its_max_time_follows_no_redirect(still_clock):
+    def page(handler):
+        still_clock.now += 3
+        handler.whole("", 302, Location="/help/")
+
+    with Site(classic_answer, page) as site, pytest.raises(requests.Timeout) as caught:
+        ChatgptFree(site.url, max_time=2).complete("Hi")
+    assert str(caught.value) == "the call took longer than max_time, 2 seconds"
+    assert site.pages() == ["/"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -5640,14 +9506,14 @@ def test_a_content_encoding_that_is_no_compression_is_ignored(encoding):
 
 
 @pytest.mark.parametrize(
-    "after", [b"raw bytes" * 2_000_000, b"\0" * 600, b"x"], ids=["many", "zeros", "one"]
+    "after", [b"raw bytes" * 200_000, b"\0" * 600, b"x"], ids=["many", "zeros", "one"]
 )
 def test_raw_bytes_behind_gzip_are_not_read(after):
     page = send_zipped(gzipped(CLASSIC_PAGE) + after)
     answer = send_zipped(gzipped(chunk("Hello"), DONE) + after)
     with Site(answer, page) as site, ChatgptFree(site.url) as bot, peak_memory() as peak:
         assert [bot.complete("Hi", timeout=5) for _ in range(2)] == ["Hello"] * 2
-        assert peak() < 10e6
+        assert peak() < 1e6
 
 
 @pytest.mark.parametrize("where", ["page", "answer"])
@@ -5672,7 +9538,7 @@ def test_a_second_gzip_member_may_begin_anywhere_in_a_piece():
         assert site.connections == 1
 
 
-@pytest.mark.parametrize("encoding", ["gzip, gzip", "GZIP,gzip", "x-gzip, gzip", "deflate, gzip"])
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate, gzip"])
 def test_stacked_encodings_are_undone(encoding):
     raw = (chunk("Hello") + DONE).encode()
     inner = zlib.compress(raw) if "deflate" in encoding else gzip.compress(raw)
@@ -5680,30 +9546,14 @@ def test_stacked_encodings_are_undone(encoding):
         assert ChatgptFree(site.url).complete("Hi") == "Hello"
 
 
-BOMB = gzip.compress(b"data: " + b"x" * 30_000_000)
-
-
-@pytest.mark.parametrize(
-    ("raw", "encoding"),
-    [
-        pytest.param(BOMB, "gzip", id="once"),
-        pytest.param(gzip.compress(b": \n" * 9) + BOMB, "gzip", id="second member"),
-        pytest.param(gzip.compress(gzip.compress(BOMB)), "gzip, gzip, gzip", id="three times"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("where", "memory", "words"),
-    [
-        pytest.param("page", 60e6, "10,000,000 bytes without an end", id="page"),
-        pytest.param("answer", 10e6, "a line of over 1,000,000 bytes", id="answer"),
-    ],
-)
-def test_a_gzip_bomb_is_an_error_in_bounded_memory(raw, encoding, where, memory, words):
+@pytest.mark.skipif(URLLIB3 < (2, 6), reason="urllib3 before 2.6 expands all of a piece at once")
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_gzip_bomb_is_an_error_in_bounded_memory(where):
+    bomb = gzip.compress(b"x" * 50_000_000, 1)
     with peak_memory() as peak:
-        caught = failing_call(**{where: send_zipped(raw, encoding)})
-        assert peak() < memory  # a page is held as bytes, once joined, and as text
+        caught = failing_call(**{where: send_zipped(bomb)})
+        assert peak() < 40e6
     assert caught.type is ChatgptFreeError
-    assert words in caught.words
 
 
 def send_endless_page(handler):
@@ -5771,7 +9621,7 @@ def test_memory_stays_constant_but_for_the_text_itself():
 
     peak_of(10)
     # A str for each word would take over ten times the text.
-    assert peak_of(30_000) - peak_of(2_000) < 28_000 * len("word ") * 4
+    assert peak_of(10_000) - peak_of(2_000) < 8_000 * len("word ") * 4
 
 
 # ----------------------------------------------------------------------------------------- Threads
@@ -5780,7 +9630,7 @@ def test_memory_stays_constant_but_for_the_text_itself():
 @PROTOCOLS
 def test_eight_threads_share_one_object_and_one_page(answer, page):
     with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
-        prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(80)]
+        prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(40)]
         assert list(pool.map(bot.complete, prompts)) == prompts
         assert len(site.pages()) == 1
         assert site.connections <= 9
@@ -5813,29 +9663,122 @@ def test_eight_threads_with_an_expired_nonce_renew_it_once(protocol):
         assert (len(site.pages()), len(renewals)) == ((2, 0) if protocol == "classic" else (1, 1))
 
 
-def test_threads_before_a_dead_site_share_one_failure():
-    together = threading.Barrier(8)
+def test_a_nonce_that_another_thread_has_renewed_is_not_renewed_again(protocol):
+    """Both are asked with the same nonce, and one is refused when the other is done."""
+    nonces = iter(["stale", "fresh"])
+    renewals = []
+    both_asked = threading.Barrier(2, timeout=10)
+    quick_is_done = threading.Event()
 
-    def call(bot):
-        together.wait(10)
-        with pytest.raises(requests.Timeout) as caught:
-            bot.complete("Hi", timeout=0.5)
-        return str(caught.value)
+    def page(handler):
+        nonce = next(nonces)
+        handler.whole(
+            classic_box(nonce) if protocol == "classic" else current_box(nonce=nonce, ajax_url=None)
+        )
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            renewals.append(form)
+            return handler.whole(json.dumps({"success": True, "data": {"nonce": "fresh"}}))
+        if "stale" in (form.get("_wpnonce"), form.get("_ajax_nonce")):
+            both_asked.wait()
+            if form["message"] == "slow":
+                quick_is_done.wait(10)
+            return handler.whole("The link you followed has expired.", 403)
+        return say_hello(handler, form)
+
+    with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(bot.complete, "slow")
+        assert bot.complete("quick") == "Hello Ann."
+        quick_is_done.set()
+        assert slow.result(10) == "Hello Ann."
+        assert (len(site.pages()), len(renewals)) == ((2, 0) if protocol == "classic" else (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind", "timeout"),
+    [
+        pytest.param(send_limit, RateLimitError, 20, id="limit"),
+        pytest.param(reset_connection, requests.ConnectionError, 20, id="reset"),
+        pytest.param(stall, requests.ReadTimeout, 0.5, id="stall"),
+    ],
+)
+def test_a_failed_look_at_the_page_is_shared_by_all_who_wait_for_it(fail, kind, timeout, waits):
+    def page(handler):
+        for _ in range(3):
+            waits.acquire(timeout=10)
+        fail(handler, {})
 
     with (
-        Site(None, stall) as site,
-        ChatgptFree(site.url) as bot,
-        ThreadPoolExecutor(8) as pool,
+        Site(None, page) as site,
+        ChatgptFree(site.url, timeout=timeout) as bot,
+        ThreadPoolExecutor(4) as pool,
     ):
-        before = time.monotonic()
-        words = set(pool.map(call, [bot] * 8))
-        elapsed = time.monotonic() - before
-        assert len(words) == 1
+        calls = [pool.submit(bot.complete, "Hi") for _ in range(4)]
+        errors = [call.exception(20) for call in calls]
+        assert [type(error) for error in errors] == [kind] * 4
+        assert len({str(error) for error in errors}) == 1
         assert len(site.asked) == 1
-    assert elapsed < 4 * 0.5  # one after another they would take eight time-outs
 
 
-def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out():
+def test_a_failure_is_shared_only_by_those_who_asked_alike(waits):
+    asked = threading.Event()
+
+    def page(handler):
+        if handler.headers["X-Key"] == "right":
+            return handler.whole(CLASSIC_PAGE)
+        asked.set()
+        waits.acquire(timeout=10)
+        return handler.whole("Who are you?", 403)
+
+    with (
+        Site(classic_answer, page) as site,
+        ChatgptFree(site.url, timeout=20) as bot,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        wrong = pool.submit(bot.complete, "Hi", headers={"X-Key": "wrong"})
+        assert asked.wait(5)
+        right = pool.submit(bot.complete, "Hi", headers={"X-Key": "right"})
+        assert right.result(10) == "Hi"
+        assert str(wrong.exception(10)) == "HTTP 403: Who are you?"
+        assert len(site.pages()) == 2
+
+
+def test_a_look_that_is_interrupted_is_taken_over_by_one_who_waits(waits):
+    asked = threading.Event()
+    interrupts = []
+
+    def interrupt_once(response, **_):
+        if not interrupts:
+            interrupts.append(KeyboardInterrupt())
+            raise interrupts[0]
+
+    def page(handler):
+        if not asked.is_set():
+            asked.set()
+            waits.acquire(timeout=10)
+        handler.whole(CLASSIC_PAGE)
+
+    with (
+        Site(classic_answer, page) as site,
+        ChatgptFree(site.url, timeout=20, hooks={"response": interrupt_once}) as bot,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        first = pool.submit(bot.complete, "one")
+        assert asked.wait(5)
+        second = pool.submit(bot.complete, "two")
+        assert first.exception(10) is interrupts[0]
+        assert second.exception(10) is None
+        assert second.result() == "two"
+        assert len(site.pages()) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"timeout": 0.1}, {"timeout": (0.05, 0.05)}, {"timeout": 20, "max_time": 0.1}],
+    ids=["one time-out", "two time-outs", "max_time"],
+)
+def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out(options):
     asked, go_on = threading.Event(), threading.Event()
 
     def page(handler):
@@ -5848,24 +9791,28 @@ def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out():
         ChatgptFree(site.url) as bot,
         ThreadPoolExecutor(1) as pool,
     ):
-        patient = pool.submit(bot.complete, "patient", timeout=None)
+        patient = pool.submit(bot.complete, "patient", timeout=math.inf)
         assert asked.wait(5)
-        for timeout in (0.1, (0.05, 0.05)):
-            with pytest.raises(requests.Timeout):
-                bot.complete("hasty", timeout=timeout)
+        with pytest.raises(requests.Timeout) as caught:
+            bot.complete("hasty", **options)
         assert not patient.done()
         assert len(site.asked) == 1
         go_on.set()
         assert patient.result(10) == "patient"
+    host = site.url.partition("//")[2]
+    waited = f"waited for another thread's look at the page of {host}, which takes too long"
+    assert (caught.type, str(caught.value)) == (requests.Timeout, waited)
 
 
-@pytest.mark.parametrize("timeout", [(None, None), (9, None)], ids=["none", "to connect only"])
-def test_who_has_no_time_out_waits_for_another_threads_look(timeout):
-    asked, waiting = threading.Event(), threading.Event()
+@pytest.mark.parametrize(
+    "timeout", [math.inf, (None, None), (9, None)], ids=["inf", "none", "to connect only"]
+)
+def test_who_has_no_time_out_waits_for_another_threads_look(timeout, waits):
+    asked = threading.Event()
 
     def page(handler):
         asked.set()
-        waiting.wait(0.05)
+        waits.acquire(timeout=10)
         handler.whole(CLASSIC_PAGE)
 
     with Site(classic_answer, page) as site, ThreadPoolExecutor(1) as pool:
@@ -5874,28 +9821,7 @@ def test_who_has_no_time_out_waits_for_another_threads_look(timeout):
         assert asked.wait(5)
         assert bot.complete("two", timeout=timeout) == "two"
         assert first.result() == "one"
-
-
-def test_a_failure_is_shared_only_by_those_who_asked_alike():
-    asked, go_on = threading.Event(), threading.Event()
-
-    def page(handler):
-        asked.set()
-        go_on.wait(10)
-        handler.whole(CLASSIC_PAGE, 200 if handler.headers["X-Key"] == "right" else 403)
-
-    with (
-        Site(classic_answer, page) as site,
-        ChatgptFree(site.url, timeout=10) as bot,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        wrong = pool.submit(bot.complete, "Hi", headers={"X-Key": "wrong"})
-        assert asked.wait(5)
-        right = pool.submit(bot.complete, "Hi", headers={"X-Key": "right"})
-        go_on.set()
-        assert right.result(10) == "Hi"
-        with pytest.raises(ChatgptFreeError):
-            wrong.result(10)
+        assert len(site.pages()) == 1
 
 
 # -------------------------------------------------------------------------------------- Generators
@@ -5936,7 +9862,7 @@ def test_an_abandoned_answer_closes_its_connection_at_once(abandon, framing):
 
 @needs_fork
 @forks
-@pytest.mark.parametrize("whose", ["own session", "session of the caller's", "functions"])
+@pytest.mark.parametrize("whose", ["client", "functions"])
 @PROTOCOLS
 def test_forked_children_and_their_parent_get_their_own_answers(
     answer, page, whose, fork, monkeypatch
@@ -5946,8 +9872,7 @@ def test_forked_children_and_their_parent_get_their_own_answers(
             lead_functions_to(site.url, monkeypatch)
             complete = chatgptfree.complete
         else:
-            session = None if whose == "own session" else requests.Session()
-            complete = ChatgptFree(site.url, session=session, timeout=10).complete
+            complete = ChatgptFree(site.url, timeout=10).complete
         assert complete("first call") == "first call"
         prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(24)]
         heard = fork(complete, 4).map_async(ask_in_child, prompts, chunksize=1)
@@ -5955,6 +9880,18 @@ def test_forked_children_and_their_parent_get_their_own_answers(
         assert heard.get(timeout=20) == prompts
         assert own == [f"parent {i}" for i in range(20)]
         assert len(site.pages()) == 1
+
+
+@needs_fork
+@forks
+def test_a_forked_child_uses_no_connection_of_its_parents(fork):
+    with Site(classic_answer) as site, ChatgptFree(site.url) as bot:
+        assert bot.complete("one") == "one"
+        pool = fork(bot.complete)
+        assert pool.apply_async(ask_in_child, ["in a child"]).get(timeout=10) == "in a child"
+        assert site.connections == 2
+        assert bot.complete("two") == "two"
+        assert (site.connections, len(site.pages())) == (2, 1)
 
 
 @needs_fork
@@ -5993,9 +9930,12 @@ def test_a_child_forked_while_the_lock_is_held_does_not_hang(fork):
 # ------------------------------------------------------------------------------------------ README
 
 
+def readme_text():
+    return (HERE / "README.md").read_text(encoding="utf-8")
+
+
 def readme_blocks(language):
-    text = (HERE / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", readme_text(), re.MULTILINE | re.DOTALL)
 
 
 def first_call_of(block):
@@ -6008,53 +9948,218 @@ def test_the_readmes_python_runs(block, monkeypatch, tmp_path, without_pauses):
     """Against the demo site, in place of chatgptfree.ai and of the reader's own."""
     (tmp_path / "cat.png").write_bytes(PNG)
     monkeypatch.chdir(tmp_path)
-    with demo_site() as url, ChatgptFree(url) as shared:
+    with demo_site() as url:
         monkeypatch.setattr(ChatgptFree, "url", url)
-        monkeypatch.setattr(chatgptfree, "stream", shared.stream)
-        monkeypatch.setattr(chatgptfree, "complete", shared.complete)
-        monkeypatch.setattr(chatgptfree, "conversation", shared.conversation)
-        code = block.replace("https://my-own-site.example/help/", url)
-        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
+        lead_functions_to(url, monkeypatch)
+        script = re.sub(r"https://my-own-site\.example[\w/]*", url, block)
+        exec(compile(script, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_readmes_quick_start_is_two_lines():
-    text = (HERE / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"## Quick start\n+```sh\n(.*?)```", text, re.DOTALL)
+    (block,) = re.findall(r"## Quick start\n+```sh\n(.*?)```", readme_text(), re.DOTALL)
     first, second = block.splitlines()
     assert first.startswith("python3 -m venv .venv && ")
     assert second.startswith("python3 -m venv .venv && ")
 
 
-# ------------------------------------------------------------------ Packaging, and the file itself
+# ------------------------------------------------------------------------------- The file itself
 
 
 def test_importing_loads_hardly_more_modules_than_requests():
-    code = (
+    script = (
         "import requests, sys; before = set(sys.modules); "
         "import chatgptfree; print(*set(sys.modules) - before)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, check=True
-    )
-    assert set(result.stdout.split()) <= {"chatgptfree", "html", "html.entities"}
+    assert run_python("-c", script).stdout == "chatgptfree\n"
 
 
 def test_the_file_alone_does_everything(tmp_path):
     alone = tmp_path / "chatgptfree.py"
     alone.write_bytes(pathlib.Path(MODULE).read_bytes())
-    result = subprocess.run(
-        [sys.executable, str(alone), "--demo", "Hello"],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-        check=True,
-    )
-    assert result.stdout == DEMO_ANSWER + "\n"
-    head = alone.read_text(encoding="utf-8").split('"""')[1]
-    assert "SPDX-License-Identifier: MIT" in head and "Home: " in head
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    result = run_python(str(alone), "--demo", "Hello", cwd=tmp_path, env=environment)
+    assert (result.stdout, result.stderr) == (DEMO_ANSWER + "\n", "")
 
 
-def test_all_names_are_there():
-    assert all(hasattr(chatgptfree, name) for name in chatgptfree.__all__)
-    assert not {"find_chats", "Chat"} & set(dir(chatgptfree))
-    assert issubclass(ChatgptFreeError, RuntimeError)
+def test_the_file_says_where_it_comes_from_and_what_it_may_be_used_for():
+    head = pathlib.Path(MODULE).read_text(encoding="utf-8").split('"""')[1]
+    assert "\nHome: " in head
+    assert "\nCopyright chatgptfree contributors. SPDX-License-Identifier: MIT\n" in head
+
+
+PUBLIC = [
+    *["BlockedError", "ChatNotFoundError", "ChatgptFree", "ChatgptFreeError", "Conversation"],
+    *["IncompleteReplyError", "RateLimitError", "Reply", "complete", "conversation", "demo_site"],
+    *["format_prompt", "list_models", "main", "show", "stream"],
+]
+
+
+def test_the_module_lists_its_public_names_and_no_others():
+    assert dir(chatgptfree) == sorted(chatgptfree.__all__) == PUBLIC
+
+
+def public_functions():
+    """The name and the function of each public function, and of each public method."""
+    for name in PUBLIC:
+        public = getattr(chatgptfree, name)
+        if not isinstance(public, type):
+            yield name, public
+            continue
+        for method, function in inspect.getmembers(public, inspect.isfunction):
+            if function.__module__ == "chatgptfree" and not method.startswith("_"):
+                yield f"{name}.{method}", function
+
+
+FUNCTIONS = dict(public_functions())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_annotations_can_be_evaluated_at_run_time(name):
+    hints = typing.get_type_hints(FUNCTIONS[name])
+    parameters = {name for name in inspect.signature(FUNCTIONS[name]).parameters if name != "self"}
+    assert set(hints) == parameters | {"return"}
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in FUNCTIONS])
+def test_annotations_of_a_class_can_be_evaluated_at_run_time(name):
+    public = getattr(chatgptfree, name)
+    typing.get_type_hints(public)
+    if "__init__" in vars(public):
+        assert "options" in typing.get_type_hints(public.__init__)
+
+
+SIGNATURES = {
+    "stream": (
+        "(messages: Messages, model: Model = None, proxy: Optional[str] = None, "
+        "timeout: Timeout = None, cookies: Cookies = None, *, image: Image = None, "
+        "web_search: Optional[bool] = None, max_time: Optional[float] = None, "
+        "**kwargs: Unpack[RequestOptions]) -> Generator[str, None, Reply]"
+    ),
+    "complete": (
+        "(messages: Messages, model: Model = None, **options: Unpack[CompleteOptions]) -> Reply"
+    ),
+    "list_models": "(**options: Unpack[CallOptions]) -> list[str]",
+}
+
+
+@pytest.mark.parametrize(("name", "signature"), SIGNATURES.items(), ids=SIGNATURES)
+def test_editors_show_the_whole_signature(name, signature):
+    assert str(inspect.signature(FUNCTIONS[name])).replace("'", "") == signature
+
+
+@pytest.mark.parametrize("name", ["stream", "complete"])
+def test_the_docstring_explains_each_option(name):
+    options = "messages model proxy timeout cookies image web_search max_time"
+    text = inspect.getdoc(FUNCTIONS[name])
+    assert [
+        option for option in options.split() if not re.search(rf"\b{option}`?\s+\(", text)
+    ] == []
+
+
+def examples_of(name, public):
+    """The examples in a docstring, as a test of doctest's."""
+    finder = doctest.DocTestFinder(recurse=False)
+    (test,) = finder.find(public, name, globs=dict(vars(chatgptfree)))
+    return test
+
+
+@pytest.mark.parametrize(
+    "name", [*FUNCTIONS, "ChatgptFree", "Conversation", "Reply", "ChatgptFreeError"]
+)
+def test_the_docstring_has_an_example_that_runs(name, without_pauses):
+    test = examples_of(name, FUNCTIONS.get(name) or getattr(chatgptfree, name))
+    failures = io.StringIO()
+    results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=failures.write)
+    assert failures.getvalue() == ""
+    assert results.attempted > 0
+
+
+# --------------------------------------------------------------------------------------- Packaging
+
+# `requests` is hidden: it isn't there when pip builds the project in an environment of its own.
+BUILD = """
+import sys
+sys.modules["requests"] = None
+from setuptools import build_meta
+getattr(build_meta, sys.argv[1])(sys.argv[2])
+"""
+
+
+def build(hook, source, target):
+    run_python("-c", BUILD, hook, str(target), cwd=source).check_returncode()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The archive of the sources, opened. It is built in a copy, so that nothing is left here."""
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools 77 builds the project")
+    source = tmp_path_factory.mktemp("source")
+    names = ["chatgptfree.py", "test_chatgptfree.py", "setup.py", "setup.cfg", "LICENSE"]
+    for name in [*names, "README.md", ".ruff.toml"]:
+        shutil.copy(HERE / name, source)
+    for folder in (".ci", ".github"):
+        shutil.copytree(HERE / folder, source / folder)
+    target = tmp_path_factory.mktemp("archive")
+    build("build_sdist", source, target)
+    (path,) = target.iterdir()
+    with tarfile.open(path) as file:
+        yield file
+
+
+@pytest.fixture(scope="module")
+def wheel(archive, tmp_path_factory):
+    """The wheel that pip makes of that archive, opened."""
+    source = tmp_path_factory.mktemp("unpacked")
+    archive.extractall(source)
+    (folder,) = source.iterdir()
+    target = tmp_path_factory.mktemp("wheel")
+    build("build_wheel", folder, target)
+    (path,) = target.iterdir()
+    with zipfile.ZipFile(path) as file:
+        yield file
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    (path,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(wheel.read(path))
+
+
+def test_the_archive_holds_the_tests_and_what_the_readme_links_to(archive):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme_text())
+    files = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"test_chatgptfree.py", "README.md", "LICENSE", *links} - files == set()
+
+
+def test_the_wheel_holds_the_module_its_stubs_and_nothing_else(wheel):
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    assert sorted(names) == ["chatgptfree-stubs/__init__.pyi", "chatgptfree.py"]
+
+
+def test_the_stubs_are_a_copy_of_the_module(wheel):
+    module = pathlib.Path(MODULE).read_bytes()
+    assert wheel.read("chatgptfree.py") == module
+    assert wheel.read("chatgptfree-stubs/__init__.pyi") == module
+
+
+def test_the_wheel_has_a_name_that_is_free_and_the_modules_version(metadata):
+    assert (metadata["Name"], metadata["Version"]) == ("chatgptfree-sync", "2.0.0")
+    assert chatgptfree.__version__ == "2.0.0"
+
+
+def test_the_wheel_names_its_license(metadata):
+    assert metadata["License-Expression"] == "MIT"
+    assert not [line for line in metadata.get_all("Classifier") if line.startswith("License")]
+
+
+def test_the_wheel_needs_requests_and_its_extras_a_markdown_parser(metadata):
+    needed = [line.replace('"', "'").replace(" ", "") for line in metadata.get_all("Requires-Dist")]
+    assert metadata.get_all("Provides-Extra") == ["notebook", "test"]
+    assert "requests>=2.25.0" in needed
+    assert "markdown-it-py>=3;extra=='notebook'" in needed
+    assert metadata["Requires-Python"] == ">=3.9"
+
+
+def test_the_wheel_has_the_command(wheel):
+    (path,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "chatgptfree = chatgptfree:main" in wheel.read(path).decode()
