@@ -39,6 +39,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar
@@ -118,13 +119,13 @@ if TYPE_CHECKING:
 
         model: Model
 else:
-    # `typing.get_type_hints` looks these names up. The classes themselves would make up a fifth of
-    # the time that importing this file takes.
+    # `typing.get_type_hints` looks these names up, and finds Any. The classes themselves would make
+    # up a fifth of the time that importing this file takes.
     Unpack = Union
     RequestOptions = CompleteOptions = CallOptions = Any
 
 # What a site sends beyond these limits is an error, or is left out.
-BODY_LIMIT = 10_000_000  # bytes of a page; of an event stream, those since its last piece of text
+BODY_LIMIT = 10_000_000  # bytes of a page; bytes of an event stream without any text of an answer
 LINE_LIMIT = 1_000_000  # bytes of one line of an answer
 ANSWER_LIMIT = 10_000_000  # characters of an answer
 TAG_LIMIT = 10_000  # tags of a page that look like a chat's
@@ -148,7 +149,7 @@ class ChatgptFreeError(RuntimeError):
     """The site did something wrong: it said that it failed, or sent what could not be used.
 
     The message is in the site's own words where it has any. `partial` (str) is the part of the
-    answer that had come before: some text in an IncompleteReplyError, "" in all others.
+    answer that had come before. Only an IncompleteReplyError can have any; it is "" in all others.
 
     >>> def fail(prompt):
     ...     raise ChatgptFreeError("The model is out of order.")
@@ -328,7 +329,7 @@ _decode_json = json.JSONDecoder().raw_decode
 
 
 def _json_object(text: str) -> Optional[dict[str, Any]]:
-    """`text`, without blanks around it, as a JSON object; None if it is anything else."""
+    """`text` as a JSON object; None if it is anything else. It has no blanks around it."""
     try:
         value, end = _decode_json(text)
     except (ValueError, RecursionError):
@@ -361,7 +362,7 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _first_json_object(text: str) -> dict[str, Any]:
-    """The first of these objects, {} if there is none. It is looked for at the beginning."""
+    """The first that `_json_objects` finds in the first LINE_LIMIT characters, else {}."""
     return next(_json_objects(text[:LINE_LIMIT]), {})
 
 
@@ -479,7 +480,7 @@ class _ClassicKind(NamedTuple):
     identity: str
 
 
-# Where a page has both, the first is the one meant. A widget is often on every page of a site.
+# Where a page has both, the shortcode is the one meant. A widget is often on every page of a site.
 _SHORTCODE = _ClassicKind("wpaicg-chat-shortcode", "wpaicg_chat_shortcode_message", "shortcode")
 _WIDGET = _ClassicKind("wpaicg-chatbox", "wpaicg_chatbox_message", "widget")
 
@@ -508,8 +509,8 @@ class _ClassicChat(_Chat):
         return {**super().headers(), "Origin": origin}
 
     def answer_request(self, question: _Question, ticket: str) -> _Request:
-        # Without it, bot 0 answers with the model of the site's default provider, whatever this
-        # chat's own is.
+        # Without the field "chatbot_identity", bot 0 (the default bot) answers with the model of
+        # the site's default provider, whatever this chat's own is.
         identity = self.kind.identity
         if self.bot_id != "0":
             identity = f"custom_bot_{self.bot_id}"
@@ -589,7 +590,8 @@ def _new_uuid() -> str:
     return "-".join([text[:8], text[8:12], text[12:16], text[16:20], text[20:]])
 
 
-# What in `data-config` offers a web search, and the field that turns it on. The second is Google's.
+# Keys of `data-config` that offer a web search, and the field that turns each on. The second is for
+# Google's bots.
 _SEARCH_FIELDS = {
     "allowWebSearchTool": "frontend_web_search_active",
     "allowGoogleSearchGrounding": "frontend_google_search_grounding_active",
@@ -637,7 +639,7 @@ def _parsed_attributes(text: str) -> dict[str, str]:
     for attribute in re.finditer(_ATTRIBUTE, text):
         name, double_quoted, single_quoted, bare = attribute.groups("")
         value = double_quoted or single_quoted or bare
-        attributes.setdefault(name.lower(), _unescape(value))
+        attributes.setdefault(name.lower(), _unescape(value[:LINE_LIMIT]))
         if len(attributes) == ATTRIBUTE_LIMIT:
             break
     return attributes
@@ -689,7 +691,7 @@ def _classic_chat(kind: _ClassicKind, attributes: Mapping[str, str], page_url: s
     # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
     post_id = _token(attributes.get("data-post-id", "").strip(" <"))
     bot_id = _token(attributes.get("data-bot-id", "").strip()) or "0"
-    # the page tells the address elsewhere
+    # a stand-in: `_find_chats` sets the real one
     ajax_url = _ajax_url(page_url, "")
     return _ClassicChat(kind, nonce, post_id, bot_id, ajax_url, page_url)
 
@@ -701,7 +703,7 @@ def _current_chat(config: Mapping[str, Any], page_url: str) -> _CurrentChat:
     ajax_url = _ajax_url(page_url, config.get("ajaxUrl"))
     bot = _CurrentChat(nonce, post_id, bot_id, ajax_url, page_url)
     # a bot's title is stored as HTML
-    bot.name = _one_line(_unescape(str(config.get("headerName") or ""))) or bot_id
+    bot.name = _one_line(_unescape(_text_at(config, "headerName")))[:200] or bot_id
     offers = set()
     if _is_on(config.get("imageUploadEnabledUI")):
         offers.add("image")
@@ -716,10 +718,10 @@ def _current_chat(config: Mapping[str, Any], page_url: str) -> _CurrentChat:
 
 def _is_on(value: Any) -> bool:
     """A switch in `data-config`: true, 1, or one of these as a string."""
-    return str(value).lower() in ("true", "1")
+    return value is True or _token(value).lower() in ("true", "1")
 
 
-# An optimising plugin can move a script into an address. LiteSpeed puts that into the attribute
+# An optimising plugin can move a script into a `data:` URL. LiteSpeed puts that into the attribute
 # `src`, WP Rocket into `data-rocketlazyloadscript`.
 _MOVED_SCRIPT = (
     r"""\b(?:src|data-rocketlazyloadscript)=["']?"""
@@ -741,9 +743,7 @@ def _classic_address(page: str) -> str:
     for script in scripts:
         params = re.search(r"wpaicgParams\s*=\s*(?=\{)", script)
         if params:
-            # the limit bounds what a broken object costs
-            text = script[params.end() : params.end() + LINE_LIMIT]
-            address = _text_at(_first_json_object(text), "ajax_url")
+            address = _text_at(_first_json_object(script[params.end() :]), "ajax_url")
             if address:
                 return address
     # Autoptimize moves scripts into files. Then the addresses of the plugin's own files show the
@@ -818,7 +818,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
                 # A PHP file that was saved with a byte order mark sends one before its output.
                 yield line.strip("\r\ufeff")
         rest += begun
-        # the limit is there for what isn't a line yet, and is held
+        # only the unfinished line is held in memory, so only it needs the limit
         if len(rest) > LINE_LIMIT:
             raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
     yield rest.decode("utf-8", "replace").strip("\r\ufeff")
@@ -836,7 +836,7 @@ class _EventReader:
     def __init__(self) -> None:
         # the name of the event that the lines belong to
         self.name = ""
-        # the lines that are held: as a list, ten megabytes of short lines would become a hundred
+        # the lines that are held, in one buffer: in a list, short ones take ten times their length
         self.held = io.StringIO()
         # do these have the beginning of a JSON object from a `data:` line?
         self.holds_data = False
@@ -892,7 +892,7 @@ class _EventReader:
         objects = list(_json_objects(text))
         if not objects:
             return ((name, text),)
-        # such as PHP's warnings; what stands behind an object is left out
+        # what stands before the first object, such as PHP's warnings; the rest is left out
         before = re.split(_OBJECT_START, text, maxsplit=1)[0]
         events: list[_Event] = [(name, value) for value in objects]
         if before.strip():
@@ -961,7 +961,7 @@ class _Answer:
     def _take_chunk(self, data: dict[str, Any]) -> str:
         """A provider's chunk, a piece of the current protocol, or the whole answer as JSON."""
         if not _REPORT_KEYS.isdisjoint(data):
-            # a "msg" that comes with it means nothing
+            # beside status "success" a "msg" means nothing
             if data.get("status") == "success":
                 return self._take_whole(data.get("data"))
             if _reports_error(data):
@@ -1050,9 +1050,10 @@ class _Answer:
         raise _error_in(data)
 
     def _take_warning(self, data: dict[str, Any]) -> str:
-        """No failure: the page shows it behind the answer.
+        """A warning is no failure: the page shows its words behind the answer, so they are text.
 
-        It can hold the last words of the answer itself.
+        They can also be the last words of the answer itself. Then they begin with a blank, and no
+        gap goes before them.
         """
         words = _text_at(data, "error")
         if words and self.has_text and not words[0].isspace():
@@ -1111,7 +1112,7 @@ class _Answer:
     def end(self, failure: Optional[Exception]) -> None:
         """The stream has ended. Raise an error unless the answer is whole.
 
-        failure: the network's, if the stream ended by one.
+        failure: the network's failure that ended the stream, None if there was none.
         """
         if self.error_words is not None:
             raise self._disguised_error()
@@ -1121,7 +1122,7 @@ class _Answer:
             raise failure
         noise = "\n".join(self.noise)
         words = ""
-        # a piece of the answer that was cut in the middle is no message of the site's
+        # only an incomplete answer can be cut, and a cut piece is no message of the site's
         if self.is_complete or not _may_be_cut(noise):
             words = _words(noise)
         if self.has_text:
@@ -1234,7 +1235,7 @@ _PHP_WARNING = (
     r"(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*"
 )
 _TITLE = r"(?i)<title\b[^<>]*>([^<]*)"
-_NO_TEXT = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
+_MARKUP = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
 
 # Checks that only a browser passes: Cloudflare's, SiteGround's, AWS's and Vercel's have a header.
 _BOT_CHECK_HEADERS = ("cf-mitigated", "sg-captcha", "x-amzn-waf-action", "x-vercel-mitigated")
@@ -1279,8 +1280,9 @@ def _message_in(report: Mapping[str, Any]) -> str:
     message: Any = report
     while isinstance(message, Mapping):
         candidates = [message.get(key) for key in ("error", "msg", "message", "data")]
-        # True says only that there is an error
-        message = next((value for value in candidates if value and value is not True), "")
+        # true, a number or a list says only that there is an error
+        texts = [value for value in candidates if value and isinstance(value, (str, Mapping))]
+        message = next(iter(texts), "")
     if isinstance(message, str):
         return message
     return ""
@@ -1309,7 +1311,7 @@ def _words(markup: str) -> str:
 
 
 def _plain(markup: str) -> str:
-    return _one_line(_unescape(re.sub(_NO_TEXT, " ", markup)))
+    return _one_line(_unescape(re.sub(_MARKUP, " ", markup)))
 
 
 def _blocked(where: str, words: str = "") -> BlockedError:
@@ -1409,14 +1411,14 @@ def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
     seconds: how long nothing may come, for time-outs that don't say it themselves.
     """
     text = _one_line(str(error))
-    is_networks = isinstance(error, (OSError, HTTPError))
+    is_of_network = isinstance(error, (OSError, HTTPError))
     # requests' own words are short, unlike those of what it wraps
     is_sentence = isinstance(error, requests.RequestException) and isinstance(
         next(iter(error.args), None), str
     )
     if is_sentence and "SOCKS" in text:
         return f"{text} Try: pip install 'requests[socks]'"
-    if is_sentence or not is_networks:
+    if is_sentence or not is_of_network:
         return text or type(error).__name__
     host = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(error, requests.exceptions.ProxyError):
@@ -1490,8 +1492,8 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
 def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str, Any]:
     """The options that a caller gave, without those that are None.
 
-    Raises an error for a wrong one, where mistakes happen, and where `requests` would answer with a
-    riddle or repeat a secret.
+    Raises TypeError or ValueError for a wrong one. Checked are common mistakes, and what `requests`
+    would report in a way that nobody understands, or with a secret in the message.
 
     takes_others: the session is not requests' own, and can have other options.
     """
@@ -1522,7 +1524,7 @@ def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str
 
 
 def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> dict[str, Any]:
-    """Headers or cookies, without blanks around their values: tokens are read from files."""
+    """Headers or cookies, without blanks around: a token read from a file ends with a newline."""
     checked = {}
     for key, value in texts.items():
         if not isinstance(key, str):
@@ -1560,8 +1562,8 @@ def _check_proxy(proxy: str) -> None:
 
 
 def _check_proxy_password(name: str, proxy: str) -> None:
-    """Raise ValueError for a password that libraries would take for the host, and repeat."""
-    if re.search(r"://[^@]*[/?#].*@", proxy):
+    """Raise ValueError for an unquoted password, which libraries take for a host, and repeat."""
+    if re.search(r"://[^@]*[/?#\\].*@|[^\0-\xff]", proxy):
         raise ValueError(f"{name} has a password that needs quoting: say %23 for # and %2F for /")
 
 
@@ -1702,8 +1704,9 @@ class _Process:
             name = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
             self.session.headers["User-Agent"] = name
         self.last_used = time.monotonic()
-        # guards the look-up of the page that is going on, if one is
+        # guards `last_used` and `look_up`
         self.lock = threading.Lock()
+        # the look-up of the page that is in progress, if one is
         self.look_up: Optional[_LookUp] = None
 
     def use_session(self) -> Any:
@@ -1712,11 +1715,13 @@ class _Process:
         A server closes an idle connection, after 5 seconds at the earliest, and a question that is
         sent at that moment is lost. The old adapters are not closed: other threads may still read.
         """
-        now = time.monotonic()
-        if now - self.last_used > IDLE and not self.is_callers_session:
-            self.session.mount("http://", HTTPAdapter())
-            self.session.mount("https://", HTTPAdapter())
-        self.last_used = now
+        with self.lock:
+            now = time.monotonic()
+            if now - self.last_used > IDLE and not self.is_callers_session:
+                # in one assignment: `mount` moves entries while other threads look one up
+                adapters = [("https://", HTTPAdapter()), ("http://", HTTPAdapter())]
+                self.session.adapters = OrderedDict(adapters)
+            self.last_used = now
         return self.session
 
 
@@ -1730,7 +1735,7 @@ class _Call:
         self.auth: Optional[tuple[str, str]] = get_auth_from_url(url)
         if self.auth == ("", ""):
             self.auth = None
-        self.latest = time.monotonic() + options.max_time
+        self.deadline = time.monotonic() + options.max_time
 
     def raise_timeout(self) -> NoReturn:
         """Raise the exception for a call that has lasted longer than `max_time`."""
@@ -1739,7 +1744,7 @@ class _Call:
 
     def longest_wait(self) -> float:
         """For how many seconds this call may wait for another thread."""
-        left = self.latest - time.monotonic()
+        left = self.deadline - time.monotonic()
         connect, read = self.options.timeouts()
         return max(0.0, min(connect + read, left, threading.TIMEOUT_MAX))
 
@@ -1753,7 +1758,7 @@ class _Call:
         for _ in range(10):
             asked_url = page_url
             if is_fresh:
-                # caches on the server ignore no-cache, but as a rule no query that they don't know
+                # caches on the server ignore "no-cache", but few answer for a query that is new
                 asked_url += "&" if urlsplit(page_url).query else "?"
                 asked_url += f"_={int(time.time() * 1000)}"
             response = self.request("get", asked_url, headers)
@@ -1780,6 +1785,8 @@ class _Call:
         """The address that a page redirects to. Raises ChatgptFreeError if it is not the site's."""
         redirect = f"{_shown(page_url)} redirects to"
         try:
+            if len(location) > 2000:
+                raise ValueError("it is too long")
             target = _prepared(urljoin(page_url, location))
         except ValueError as error:
             raise ChatgptFreeError(
@@ -1805,7 +1812,7 @@ class _Call:
 
     def request(self, method: str, url: str, headers: dict[str, str], **fields: Any) -> Response:
         """Send a request, and follow no redirect."""
-        if time.monotonic() > self.latest:
+        if time.monotonic() > self.deadline:
             self.raise_timeout()
         options = {"auth": self.auth, **self.options.request, **fields}
         merged = CaseInsensitiveDict(headers)
@@ -1813,7 +1820,8 @@ class _Call:
         options["headers"] = dict(merged)
         session = self.process.use_session()
         if not self.process.is_callers_session and url.startswith("http://127.0.0.1:"):
-            # the demo site is on this machine, whatever proxy the environment names
+            # this machine, with the demo site for instance, is asked directly, whatever proxy the
+            # environment names
             options.setdefault("proxies", {"http://127.0.0.1": ""})
         send = getattr(session, method)
         try:
@@ -1824,6 +1832,11 @@ class _Call:
             # A caller's `requests.Session` parses a redirect's address, followed or not.
             redirect = f"{_shown(url)} redirects to what is no address"
             raise ChatgptFreeError(f"{redirect}: {error}") from error
+        except HTTPError as error:
+            if self.process.is_callers_session:
+                raise
+            # `requests` lets some of urllib3's through
+            raise requests.exceptions.ConnectionError(error) from error
         # other libraries' headers can be plain dicts
         response.headers = CaseInsensitiveDict(response.headers)
         return response
@@ -1831,7 +1844,7 @@ class _Call:
     def text(self, response: Response) -> str:
         """A whole body as text, for responses that are not streams."""
         with contextlib.closing(response):
-            body = _Body(_pieces(response, 16384), self)
+            body = _Body(_pieces(response), self)
             raw = b"".join(body)
         if body.failure is not None:
             raise body.failure
@@ -1857,48 +1870,49 @@ class _Body:
                 if self.count > BODY_LIMIT:
                     without = "without an end or any text of an answer"
                     raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes {without}")
-                if time.monotonic() > self.call.latest:
+                if time.monotonic() > self.call.deadline:
                     self.call.raise_timeout()
                 yield piece
         except (OSError, HTTPError) as error:
             # requests' exceptions are OSErrors, that for `max_time` included. Other libraries' are
             # OSErrors as well, and some let urllib3's through.
             self.failure = error
+        except ValueError as error:
+            # a chunk whose size is negative
+            self.failure = requests.exceptions.ChunkedEncodingError(error)
 
     def give_back(self, response: Response) -> None:
         """Read the response to its end, if that comes soon.
 
         Then its connection serves the next call. After the last event the server works for a
-        moment before it ends the response. The time-out stays: each request sets its own.
+        moment before it ends the response. The socket keeps the short time-out: the next request
+        sets its own.
         """
         raw = getattr(response, "raw", None)
         sock = getattr(getattr(raw, "connection", None), "sock", None)
         if sock is None or response.headers.get("Connection", "").lower() == "close":
             return
         end = time.monotonic() + LINGER
-        with contextlib.suppress(OSError, HTTPError):
+        # nothing that fails here can spoil an answer that is whole
+        with contextlib.suppress(Exception):
             sock.settimeout(LINGER)
             while time.monotonic() < end and next(self.pieces, None) is not None:
                 pass
 
 
-def _pieces(response: Response, size: int = 0) -> Iterator[bytes]:
-    """The pieces of a response's body, without what compression and framing did to them.
-
-    size: bytes of a piece. 0: each piece as soon as it is there.
-    """
+def _pieces(response: Response) -> Iterator[bytes]:
+    """The pieces of a response's body, each as soon as it is there, decompressed."""
     raw = getattr(response, "raw", None)
     if raw is None and isinstance(response, Response):
         # made by a mock, with its body in place
         return iter([response.content])
-    if size:
-        return response.iter_content(size)
     if getattr(raw, "chunked", False):
-        # It gives each chunk when it has come. Of a longer one it waits for 512 bytes.
+        # `iter_content` gives each chunk when it has come. Of a longer one it waits for 512 bytes.
         return response.iter_content(512)
     if hasattr(raw, "read1") and hasattr(raw, "decode_content"):
         return _read_at_once(raw)
-    # urllib3 before 2.2: it waits for 64 bytes, so a word may come one later
+    # urllib3 before 2.2, or another library: this waits for 64 bytes, so a word may come with the
+    # next one
     return response.iter_content(64)
 
 
@@ -1924,7 +1938,7 @@ _Wording = Callable[[_Chat], tuple[str, str]]
 
 
 class _LookUp(NamedTuple):
-    """A look at the page that is going on."""
+    """A look-up of the page that is in progress."""
 
     # its requests' options; only calls with the same share its failure
     options: dict[str, Any]
@@ -1945,8 +1959,8 @@ class ChatgptFree:
     options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are
         merged.
 
-    Raises ValueError if `url` is no http or https address, and TypeError or ValueError for a wrong
-    session or option.
+    Raises ValueError if the given `url` is no http or https address, and TypeError or ValueError
+    for a wrong session or option.
 
     >>> with demo_site(str.upper) as url, ChatgptFree(url, timeout=30) as bot:
     ...     print(bot.complete("Hello"))
@@ -1954,6 +1968,7 @@ class ChatgptFree:
     """
 
     url: str = os.environ.get("CHATGPTFREE_URL", "").strip() or "https://chatgptfree.ai"
+    # gpt4free's names, for its callers. No request names a model: see `_named` for the default.
     working = True
     default_model = "gpt-4o-mini-2024-07-18"
     models: ClassVar[list[str]] = [default_model]
@@ -1981,7 +1996,10 @@ class ChatgptFree:
 
     @property
     def _nonce(self) -> Optional[str]:
-        """gpt4free's name for the nonce, None before the first call. All bots have the same."""
+        """gpt4free's name for the nonce, None before the first call. All bots have the same.
+
+        Nothing here uses it, but gpt4free's callers read it, and set it to try an old one.
+        """
         if not self._chats:
             return None
         return self._chats[0].nonce
@@ -2143,7 +2161,7 @@ class ChatgptFree:
         """
         layers = [dict(self._options), self._checked(options)]
         for layer in layers:
-            # no message is sent, so the file of a client's picture need not be there
+            # no message is sent, so a missing image file is no error
             layer.pop("image", None)
         chats = self._read_page(self._new_call(_resolved_options(layers)))
         self._chats = chats
@@ -2177,7 +2195,7 @@ class ChatgptFree:
                 text_so_far += text
                 yield text
                 if len(text_so_far) > ANSWER_LIMIT:
-                    raise ChatgptFreeError(f"it goes on after {ANSWER_LIMIT:,} characters")
+                    raise ChatgptFreeError(f"it is longer than {ANSWER_LIMIT:,} characters")
         except Exception as error:
             _log.debug("failed after %s characters: %s", len(text_so_far), type(error).__name__)
             if not text_so_far:
@@ -2235,6 +2253,7 @@ class ChatgptFree:
             response = call.send(chat, ticket_request)
             body_text = call.text(response)
             ticket = _token(_text_at(_first_json_object(body_text), "data", "cache_key"))
+            # with a status of 200, too
             if not ticket:
                 raise _refusal(response, body_text)
         response = call.send(chat, chat.answer_request(question, ticket))
@@ -2267,6 +2286,7 @@ class ChatgptFree:
         try:
             return chats, self._pick(chats, call.options)
         except ValueError:
+            # not by `_look_up`, whose result may be of a page that was read for another reason
             chats = self._read_page(call)
             self._chats = chats
         return chats, self._pick(chats, call.options)
@@ -2279,7 +2299,7 @@ class ChatgptFree:
             if is_wanted and option not in chat.offers:
                 others = [str(other) for other in chats if option in other.offers]
                 names = ", ".join(others) or "no bot"
-                raise ValueError(f"{chat} takes no {option}; on its page, {names} does")
+                raise ValueError(f"{chat} takes no {option}; on its page, {names:.1000} does")
         return chat
 
     def _named(self, chats: tuple[_Chat, ...], model: Model) -> _Chat:
@@ -2319,7 +2339,7 @@ class ChatgptFree:
     def _look_up(
         self, call: _Call, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
     ) -> tuple[_Chat, ...]:
-        """Return the page's chats, looked up after `known`.
+        """Return the page's chats, newer than `known`, which are those that the caller has.
 
         Of several threads one looks them up. The others wait for its result, no longer than their
         own time-out allows. They share its failure, too, if they ask with the same options.
@@ -2349,7 +2369,8 @@ class ChatgptFree:
         process = call.process
         while True:
             with process.lock:
-                # another thread has looked since
+                # Another thread has looked since. If it found the refused chat as it was,
+                # `_look_again` gives up, and the next call asks for a fresh nonce.
                 if self._chats is not known:
                     return self._chats
                 if process.look_up is None:
@@ -2370,7 +2391,7 @@ class ChatgptFree:
                 raise requests.Timeout(f"{waited} of {host}, which takes too long") from late
             if isinstance(error, Exception) and look_up.options == ours.options:
                 raise error
-            # It has succeeded, was interrupted, or was asked in another way: see above.
+            # It has succeeded, was interrupted, or was asked in another way: once more.
 
     def _new_chats(self, call: _Call, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
         """The chats as they are now. A refused one may need a new nonce only."""
@@ -2415,10 +2436,10 @@ def _check_session(session: Any) -> None:
     # not at the top: importing it takes long
     from inspect import Parameter, signature
 
+    if isinstance(session, type):
+        raise TypeError(f"session must be an object, not the class {session.__name__}")
     for method in ("get", "post"):
         send = getattr(session, method, None)
-        if isinstance(session, type):
-            raise TypeError(f"session must be an object, not the class {session.__name__}")
         if not callable(send):
             kind = type(session).__name__
             raise TypeError(f"session must behave like a requests.Session, unlike {kind}")
@@ -2466,7 +2487,7 @@ def _read_to_end(texts: Iterable[str]) -> Any:
 class _Memory(NamedTuple):
     """What a site of the current protocol remembers of a conversation."""
 
-    # a pickled conversation has another guest
+    # compared, since a conversation that was unpickled has another guest
     guest: str
     bot_id: str
     conversation: str
@@ -2486,8 +2507,9 @@ class Conversation:
     new list, with the question and the answer so far. A message that failed before any text is
     left out; what had come of a broken answer counts as the answer.
 
-    A site of the current protocol remembers what was said, for as long as `messages` is what it
-    was after the last answer that came whole. Otherwise, and to a classic site, all of it is sent.
+    A site of the current protocol remembers what was said, so only the new message is sent: as
+    long as the last message got a whole answer, and `messages` has not been changed since.
+    Otherwise, and to a classic site, all of it is sent.
 
     >>> with demo_site(lambda prompt: "Hello.") as url:
     ...     chat = ChatgptFree(url).conversation()
@@ -2591,11 +2613,12 @@ class Conversation:
         text_so_far = ""
         try:
             for text in texts:
-                # Python copies a str that it adds to, unless nothing else refers to it.
+                # Python adds to a str in place only if nothing else refers to it, so the message
+                # lets go of it.
                 answer["content"] = ""
                 text_so_far += text
                 answer["content"] = text_so_far
-                is_first = text_so_far == text
+                is_first = len(text_so_far) == len(text)
                 if is_first:
                     self.messages = messages
                 yield text
@@ -2721,13 +2744,13 @@ def _reply_html(text: str, sources: Iterable[dict[str, str]]) -> str:
     parser = _markdown_parser()
     # a site can send it, but it can't be sent on to the notebook
     text = _without_half_characters(text)
-    body = parser.render(text) + _sources_reply_html(parser, sources)
+    body = parser.render(text) + _sources_html(parser, sources)
     # MathJax typesets nothing in an element of these classes but the formulas, which have classes
     # that say the contrary. tex2jax_ is for MathJax 2 (older notebooks), mathjax_ for MathJax 3.
     return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
 
 
-def _sources_reply_html(parser: Any, sources: Iterable[dict[str, str]]) -> str:
+def _sources_html(parser: Any, sources: Iterable[dict[str, str]]) -> str:
     import html
 
     items = []
@@ -3078,7 +3101,8 @@ def demo_site(
     It speaks the classic protocol, and sends its answers a word at a time.
 
     answer (function): takes the prompt (str) and returns the text to send. Where it raises one of
-        the library's errors, the site fails so that its visitor gets that error. The attribute
+        the library's errors, the site fails so that its visitor gets that error (a ChatgptFreeError
+        for a ChatNotFoundError, since its page has a chat). The attribute
         `retry_after` of a RateLimitError is told to the visitor. Other errors can have a text in
         `partial`, which is sent before. Default: a short answer that quotes the last question.
 
@@ -3110,6 +3134,7 @@ def demo_site(
                 for piece in response.pieces:
                     self.wfile.write(piece.encode())
                     if len(response.pieces) > 1:
+                        # as a model takes its time
                         time.sleep(0.015)
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -3146,7 +3171,7 @@ def _demo_response(
     headers = {"Content-Type": "text/html; charset=UTF-8"}
     if form.get("_wpnonce") != nonce:
         return _DemoResponse(403, headers, ["The link you followed has expired."])
-    # the client sends it so
+    # `_ClassicChat` sends it so
     prompt = form.get("message", "").replace("&lt;", "<")
     end = ["[DONE]"]
     try:
@@ -3163,7 +3188,7 @@ def _demo_response(
         end = []
     except ChatgptFreeError as error:
         text = error.partial
-        end = [json.dumps({"error": {"message": str(error)}})]
+        end = [json.dumps({"error": {"message": str(error).replace("<", "&lt;")}})]
     data = []
     for word in re.findall(r"\s*\S+\s*|\s+", text):
         data.append(json.dumps({"id": "demo", "choices": [{"delta": {"content": word}}]}))
@@ -3195,7 +3220,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     It sets the standard streams so that characters they can't show become "?".
 
     argv (list of str): the arguments. Default: those of the process; then an exit status other than
-        0 ends the process. Wrong usage raises SystemExit in both cases.
+        0 ends the process. What can't be parsed raises SystemExit in both cases.
 
     >>> main(["--demo", "What is the capital of France?"])
     You asked: “What is the capital of France?”. This is the demo site: it has no better answer, \
@@ -3213,6 +3238,7 @@ but streams it a word at a time.
     except KeyboardInterrupt:
         status = 130
     except (ValueError, FileNotFoundError, IsADirectoryError) as error:
+        # the library's ValueErrors name a wrong argument
         _complain(str(error))
         status = 2
     except OSError as error:
@@ -3229,8 +3255,8 @@ def _repair_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            # It was closed. print() would take the other one in its place.
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            # It was closed. With None for standard error, print() would write to standard output.
+            setattr(sys, name, open(os.devnull, "w", errors="replace"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             # what a terminal can't show is no reason to fail
             stream.reconfigure(errors="replace")
@@ -3249,7 +3275,8 @@ def _run(argv: Optional[Sequence[str]]) -> int:
     if arguments.debug:
         _show_log()
     with contextlib.ExitStack() as stack:
-        url = arguments.url or os.environ.get("CHATGPTFREE_URL") or None
+        # read here again: the environment may have changed since the import
+        url = arguments.url or os.environ.get("CHATGPTFREE_URL", "").strip() or None
         if arguments.demo:
             url = stack.enter_context(demo_site())
         bot = ChatgptFree(
@@ -3322,13 +3349,14 @@ def _loaded(file: Optional[str]) -> Optional[list[Any]]:
     folder = os.path.dirname(os.path.abspath(file))
     if not os.path.isdir(folder):
         raise ValueError(f"there is no folder {folder} for {file}")
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise ValueError(f"{file} is no file that a conversation could be saved in")
     try:
-        with open(file, encoding="utf-8") as saved:
+        with open(file, encoding="utf-8-sig") as saved:
             messages = json.loads(saved.read() or "[]")
         if not isinstance(messages, list):
             raise TypeError(f"it is a {type(messages).__name__}")
-        if messages:
-            format_prompt(messages)
+        format_prompt([*messages, {"role": "user", "content": "-"}])
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, RecursionError) as error:
@@ -3352,7 +3380,9 @@ def _save(messages: Sequence[Mapping[str, Any]], file: str) -> None:
             copymode(path, temporary.name)
         os.replace(temporary.name, path)
     except BaseException:
-        os.unlink(temporary.name)
+        # an interrupt can come when it is renamed already
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary.name)
         raise
 
 
@@ -3404,7 +3434,7 @@ def _converse(chat: Conversation, arguments: Any) -> int:
             return 0
         except KeyboardInterrupt:
             print(flush=True)
-            # what was typed is cleared, and without any the user wants to leave
+            # Ctrl-C clears what was typed; on an empty line it leaves
             if readline is not None and readline.get_line_buffer():
                 continue
             return 130
@@ -3416,6 +3446,9 @@ def _converse(chat: Conversation, arguments: Any) -> int:
             _ask_and_save(chat, question, arguments.chat)
         except (ChatgptFreeError, requests.RequestException) as error:
             _complain(_in_short(error, chat._bot.url, "no answer from", arguments.timeout))
+        except BrokenPipeError:
+            # `main` knows what to do
+            raise
         except OSError as error:
             # what was said can't be saved
             _complain(str(error))
@@ -3438,6 +3471,7 @@ def _line_editor() -> Any:
 def _show_log() -> None:
     """Show the library's log on standard error."""
     handler = logging.StreamHandler()
+    _log.handlers.clear()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     _log.addHandler(handler)
     _log.setLevel(logging.DEBUG)
@@ -3520,7 +3554,7 @@ def _parser() -> Any:
         type=seconds,
         default=TIMEOUT,
         metavar="S",
-        help="seconds without a byte to wait (default: 120)",
+        help=f"seconds without a byte to wait (default: {TIMEOUT:g})",
     )
     add("--max-time", type=seconds, metavar="S", help="seconds for each call (default: no limit)")
     add(
@@ -3546,6 +3580,7 @@ def _parser() -> Any:
 
 
 def __dir__() -> list[str]:
+    """What `dir` and completion show of the module."""
     return list(__all__)
 
 

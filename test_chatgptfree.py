@@ -427,7 +427,6 @@ def assert_linear_time(work, hostile):
 @contextlib.contextmanager
 def peak_memory():
     """A function that says how much memory was in use at most."""
-    gc.collect()
     tracemalloc.start()
     try:
         yield lambda: tracemalloc.get_traced_memory()[1]
@@ -1233,7 +1232,8 @@ def test_a_reference_of_5000_digits_in_a_page_does_no_harm(mock):
     add_classic(mock, CLASSIC_ANSWER, page=classic_box().replace("#ccf5e1", f"&#{DIGITS};"))
     mock.get(SITE + "/bot", body=config_page(headerName=f"Bot &#{DIGITS};"))
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
-    assert ChatgptFree(SITE + "/bot").list_models() == [f"Bot &#{DIGITS};"]
+    # a name is cut to 200 characters
+    assert ChatgptFree(SITE + "/bot").list_models() == ["Bot &#" + "1" * 194]
 
 
 ODD_TEXT = ["\ud800", "a\udfffb", "\ud83d" * 3, "\0", "line\nbreak", "\x7f"]
@@ -2409,7 +2409,7 @@ def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, s
     add_classic(mock, chunk("words " * 100) * 1000)
     with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == ("the answer broke off: it goes on after 100,000 characters")
+    assert str(caught.value) == ("the answer broke off: it is longer than 100,000 characters")
     assert caught.value.partial == "words " * 16_700
 
 
@@ -4906,6 +4906,12 @@ def test_a_redirect_to_nonsense_is_the_sites_error(page, session, location):
     caught = failing_call(page or send, send, session=session and session())
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
+
+
+def test_a_redirect_to_an_endless_address_is_the_sites_error(mock):
+    mock.get(SITE + "/", status=302, headers={"Location": SITE + "/" + "x" * 2000})
+    with pytest.raises(ChatgptFreeError, match="which is no address$"):
+        ChatgptFree(SITE).complete("Hi")
 
 
 @pytest.mark.parametrize(
@@ -8527,6 +8533,13 @@ def test_a_file_of_something_else_is_one_line_and_stays(
     assert chat_file.read_bytes() == contents
 
 
+def test_a_conversation_is_saved_in_no_folder(tmp_path, capsys):
+    """Nor in a device: it would be replaced by a file."""
+    assert main(["--demo", "--chat", str(tmp_path), "Hi"]) == 2
+    words = f"chatgptfree: {tmp_path} is no file that a conversation could be saved in\n"
+    assert capsys.readouterr() == ("", words)
+
+
 def test_a_folder_that_does_not_exist_is_said_before_anything_is_asked(capsys, tmp_path):
     path = tmp_path / "none" / "ann.json"
     assert main(["--url", SITE, "--chat", str(path), "Hi"]) == 2
@@ -9229,6 +9242,35 @@ def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment():
     with Site(answer) as site, ChatgptFree(site.url) as bot:
         assert [bot.complete("Hi") for _ in range(3)] == ["Hello"] * 3
         assert site.connections == 1
+
+
+def send_a_negative_chunk(handler, *texts):
+    handler.chunks(*texts, end=False)
+    handler.wfile.write(b"-5\r\n\r\n")
+    handler.hang_up()
+
+
+def test_nonsense_behind_a_whole_answer_does_not_spoil_it():
+    def answer(handler, form):
+        send_a_negative_chunk(handler, chunk("Hello") + DONE)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert bot.complete("Hi") == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        pytest.param((), requests.exceptions.ChunkedEncodingError, id="before any text"),
+        pytest.param((chunk("Hello"),), IncompleteReplyError, id="after some text"),
+    ],
+)
+def test_a_chunk_of_a_negative_size_is_a_broken_answer(texts, kind):
+    def answer(handler, form):
+        send_a_negative_chunk(handler, *texts)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot, pytest.raises(kind):
+        bot.complete("Hi")
 
 
 @pytest.mark.parametrize(
