@@ -1471,7 +1471,7 @@ class _Options(NamedTuple):
         return connect, read
 
 
-# What each option must be; `requests` knows about the last four.
+# What each option must be. Of the last two `requests` says well what is wrong.
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "model": ((str, int), "a bot's name or number"),
     "proxy": (str, "a str, the URL of one proxy"),
@@ -1482,9 +1482,9 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "max_time": ((int, float), "a number of seconds"),
     "headers": (Mapping, "a dict"),
     "proxies": (Mapping, "a dict"),
-    "auth": (object, ""),
+    "auth": ((tuple, Callable), "a tuple of user and password, or a function"),
+    "hooks": (Mapping, "a dict"),
     "cert": (object, ""),
-    "hooks": (object, ""),
     "verify": (object, ""),
 }
 
@@ -2557,7 +2557,9 @@ class Conversation:
         ...     print(*ChatgptFree(url).conversation().stream("Hello you"), sep="|")
         HELLO |YOU
         """
-        content = format_prompt([{"role": "user", "content": message}])
+        if not isinstance(message, str):
+            raise TypeError(f"message must be a str, not {type(message).__name__}")
+        content = format_prompt(message)
         question = {"role": "user", "content": content}
         prompt = format_prompt([*self.messages, question])
         history = copy.deepcopy(list(self.messages))
@@ -3059,7 +3061,8 @@ def _without_controls(text: str) -> str:
 
 def _waiting_notice(stream: Any) -> str:
     """Return a notice that fits on one line of the terminal, or "" where the stream is none."""
-    if not _is_terminal(stream):
+    # a line of the log would stand behind it
+    if not _is_terminal(stream) or _log.isEnabledFor(logging.DEBUG):
         return ""
     try:
         width = os.get_terminal_size(stream.fileno()).columns
@@ -3376,6 +3379,7 @@ def _save(messages: Sequence[Mapping[str, Any]], file: str) -> None:
     try:
         with temporary:
             json.dump(messages, temporary, ensure_ascii=False, indent=1)
+            temporary.write("\n")
         if os.path.exists(path):
             copymode(path, temporary.name)
         os.replace(temporary.name, path)
@@ -3501,7 +3505,7 @@ def _parser() -> Any:
         except ValueError:
             number = 0
         if not number > 0:
-            raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}")
+            raise argparse.ArgumentTypeError(f"must be over 0 seconds, not {text!r}")
         return number
 
     parser = Parser(
@@ -3535,7 +3539,12 @@ def _parser() -> Any:
         help="a bot of the page, by name or number (default: its first)",
     )
     add("--models", action="store_true", help="print the names of the page's bots, and no more")
-    add("-s", "--system", metavar="TEXT", help="instructions that go before the prompt")
+    add(
+        "-s",
+        "--system",
+        metavar="TEXT",
+        help="instructions that go before the prompt, and replace those in the file of --chat",
+    )
     add(
         "-i",
         "--image",

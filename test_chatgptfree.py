@@ -3855,6 +3855,8 @@ WRONG_TYPES = [
     ({"proxies": "http://a:1"}, "proxies must be a dict, not str"),
     ({"headers": [("a", "b")]}, "headers must be a dict, not list"),
     ({"headers": "a: b"}, "headers must be a dict, not str"),
+    ({"hooks": print}, "hooks must be a dict, not builtin_function_or_method"),
+    ({"auth": "me:pw"}, "auth must be a tuple of user and password, or a function, not str"),
     ({"headers": {"X-Id": 7}}, "headers['X-Id'] must be a str, not int"),
     ({"headers": {7: "a"}}, "the names of headers must be str, not int"),
     ({"timeout": "5"}, "timeout must be a number of seconds, or two in a tuple, not str"),
@@ -6481,7 +6483,7 @@ def test_the_functions_of_the_module_hold_conversations_too(mock):
         pytest.param(" \n", ValueError, id="blanks"),
         pytest.param(None, TypeError, id="None"),
         pytest.param(7, TypeError, id="int"),
-        pytest.param(["Hi"], ValueError, id="list"),
+        pytest.param(["Hi"], TypeError, id="list"),
     ],
 )
 def test_a_message_of_a_conversation_is_some_text(message, kind, protocol):
@@ -6490,6 +6492,11 @@ def test_a_message_of_a_conversation_is_some_text(message, kind, protocol):
         with pytest.raises(kind):
             chat.stream(message)
         assert site.asked == []
+
+
+def test_a_message_of_the_wrong_type_is_named():
+    with pytest.raises(TypeError, match="^message must be a str, not list$"):
+        ChatgptFree(SITE).conversation().complete([{"role": "user", "content": "Hi"}])
 
 
 @pytest.mark.parametrize("system", [7, 0, {"role": "system", "content": "Be terse."}], ids=repr)
@@ -8305,7 +8312,7 @@ def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, caps
     assert (words.count("\n"), words.count("{")) == (1, 0)
 
 
-SECONDS = "must be a number of seconds, not"
+SECONDS = "must be over 0 seconds, not"
 
 WRONG_USAGE = {
     "option": (["--nonsense"], "unrecognized arguments: --nonsense"),
@@ -8650,10 +8657,11 @@ def test_a_pipe_that_stays_open_is_told(mock, monkeypatch, capsys):
 
     class Screen(io.StringIO):
         def write(self, text):
-            if "reading" in text:
+            length = super().write(text)
+            if text == "\n":
                 os.write(write_end, b"Hi")
                 os.close(write_end)
-            return super().write(text)
+            return length
 
     add_classic(mock, CLASSIC_ANSWER)
     monkeypatch.setattr(chatgptfree, "NOTICE_AFTER", 0.01)
