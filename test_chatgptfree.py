@@ -2828,6 +2828,25 @@ def test_the_words_of_an_error_are_short_and_on_one_line():
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            json.dumps({"status": "error", "msg": "Say &amp;lt; for &lt;, &amp;amp; for &amp;"}),
+            id="JSON",
+        ),
+        pytest.param("<p>Say &amp;lt; for &lt;, &amp;amp; for &amp;</p>", id="HTML"),
+        pytest.param(
+            "<title>Say &amp;lt; for &lt;, &amp;amp; for &amp;</title>" + "<p>very</p>" * 100,
+            id="title",
+        ),
+    ],
+)
+def test_the_words_of_an_error_are_unescaped_once(answer):
+    _, error = read_answer(answer)
+    assert str(error) == "Say &lt; for <, &amp; for &"
+
+
+@pytest.mark.parametrize(
     ("error", "words"),
     [
         pytest.param(
@@ -8598,6 +8617,16 @@ def test_a_link_to_the_file_stays_a_link(mock, capsys, chat_file, tmp_path):
     add_classic(mock, chunk("Yes.") + DONE)
     assert main(["--url", SITE, "--chat", str(link), "And?"]) == 0
     assert (link.is_symlink(), saved(chat_file)) == (True, [*ANN, *said("And?", "Yes.")])
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("mode", [0o644, 0o660], ids=oct)
+def test_the_file_keeps_its_permissions(mode, mock, capsys, chat_file, ask_with):
+    chat_file.chmod(mode)
+    add_classic(mock, chunk("Yes.") + DONE)
+    assert ask_with("And?") == 0
+    assert len(saved(chat_file)) > len(ANN)
+    assert chat_file.stat().st_mode & 0o777 == mode
 
 
 # ------------------------------------------------------------------- Command line: pipes and files
