@@ -811,10 +811,10 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
     for piece in pieces:
         whole, newline, begun = piece.rpartition(b"\n")
         if newline:
-            rest += whole
-            text = rest.decode("utf-8", "replace")
-            rest.clear()
-            for line in text.split("\n"):
+            if rest:
+                whole = bytes(rest) + whole
+                rest.clear()
+            for line in whole.decode("utf-8", "replace").split("\n"):
                 # A PHP file that was saved with a byte order mark sends one before its output.
                 yield line.strip("\r\ufeff")
         rest += begun
@@ -845,7 +845,7 @@ class _EventReader:
         """Take a line, and return the events that it completes."""
         if line.startswith("data:"):
             return self._take_data(line[5:].strip())
-        if not line.strip():
+        if not line or line.isspace():
             return self._end_event("")
         if line.startswith("event:"):
             return self._end_event(line[6:].strip())
@@ -967,9 +967,9 @@ class _Answer:
             if _reports_error(data):
                 raise _error_in(data)
         choice = _first_choice(data)
+        if choice.get("finish_reason"):
+            self.is_complete = True
         if choice:
-            if choice.get("finish_reason"):
-                self.is_complete = True
             return self._take_text(_text_in(choice))
         if isinstance(data.get("data"), str):
             return self._take_whole(data["data"])
@@ -1864,13 +1864,14 @@ class _Body:
         self.call = call
 
     def __iter__(self) -> Iterator[bytes]:
+        deadline = self.call.deadline
         try:
             for piece in self.pieces:
                 self.count += len(piece)
                 if self.count > BODY_LIMIT:
                     without = "without an end or any text of an answer"
                     raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes {without}")
-                if time.monotonic() > self.call.deadline:
+                if time.monotonic() > deadline:
                     self.call.raise_timeout()
                 yield piece
         except (OSError, HTTPError) as error:
