@@ -324,6 +324,14 @@ def _unescape(text: str) -> str:
     return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))
 
 
+def _escape(text: str) -> str:
+    """Text as HTML."""
+    # not at the top: see `_unescape`
+    from html import escape
+
+    return escape(text)
+
+
 # `json.loads` would do more, for each piece of an answer.
 _decode_json = json.JSONDecoder().raw_decode
 
@@ -1013,6 +1021,7 @@ class _Answer:
             words = _text_in(choice)
         elif name == "message":
             words = _words_in_broken_json(data)
+        # it is never None here, but a type checker can't know that
         if name == "message" and self.error_words is not None:
             self.error_words.append(words)
         if data == "[DONE]" or name == "done" or choice.get("finish_reason"):
@@ -1412,10 +1421,9 @@ def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
     """
     text = _one_line(str(error))
     is_of_network = isinstance(error, (OSError, HTTPError))
-    # requests' own words are short, unlike those of what it wraps
-    is_sentence = isinstance(error, requests.RequestException) and isinstance(
-        next(iter(error.args), None), str
-    )
+    # requests' own words are short, unlike those of the exceptions that it wraps
+    has_words = len(error.args) > 0 and isinstance(error.args[0], str)
+    is_sentence = has_words and isinstance(error, requests.RequestException)
     if is_sentence and "SOCKS" in text:
         return f"{text} Try: pip install 'requests[socks]'"
     if is_sentence or not is_of_network:
@@ -1957,8 +1965,8 @@ class ChatgptFree:
         `user:password@`. Everything that you give goes to this site, and to no other.
     session: a `requests.Session` or what behaves like one, to ask with. It stays yours to close.
         Default: one of its own.
-    options: defaults for every call, any keyword of `stream`. A call's own win; `headers` are
-        merged.
+    options: defaults for every call, any keyword of `stream`. What a call is given wins; `headers`
+        are merged.
 
     Raises ValueError if the given `url` is no http or https address, and TypeError or ValueError
     for a wrong session or option.
@@ -2172,9 +2180,9 @@ class ChatgptFree:
             return list(self.models)
         return [_label(chat, names) for chat in chats]
 
-    def _resolved(self, *layers: Mapping[str, Any]) -> _Options:
-        """The options of a call, over those of the client."""
-        return _resolved_options([self._options, *(self._checked(layer) for layer in layers)])
+    def _resolved(self, own: Mapping[str, Any], *defaults: Mapping[str, Any]) -> _Options:
+        """A call's own options, over those of its conversation and of the client."""
+        return _resolved_options([self._options, *defaults, self._checked(own)])
 
     def _new_call(self, options: _Options) -> _Call:
         if self._process.id != os.getpid():
@@ -2439,10 +2447,10 @@ def _check_session(session: Any) -> None:
 
     if isinstance(session, type):
         raise TypeError(f"session must be an object, not the class {session.__name__}")
+    kind = type(session).__name__
     for method in ("get", "post"):
         send = getattr(session, method, None)
         if not callable(send):
-            kind = type(session).__name__
             raise TypeError(f"session must behave like a requests.Session, unlike {kind}")
         try:
             parameters = signature(send).parameters
@@ -2452,7 +2460,6 @@ def _check_session(session: Any) -> None:
         takes_all = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
         for name in ("stream", "allow_redirects"):
             if name not in parameters and not takes_all:
-                kind = type(session).__name__
                 missing = f"{kind}.{method} takes no {name!r}"
                 raise TypeError(f"session must behave like a requests.Session: {missing}")
 
@@ -2564,7 +2571,7 @@ class Conversation:
         question = {"role": "user", "content": content}
         prompt = format_prompt([*self.messages, question])
         history = copy.deepcopy(list(self.messages))
-        resolved = self._bot._resolved(self._options, options)
+        resolved = self._bot._resolved(options, self._options)
         return self._turn(history, question, prompt, resolved)
 
     def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
@@ -2754,18 +2761,18 @@ def _reply_html(text: str, sources: Iterable[dict[str, str]]) -> str:
 
 
 def _sources_html(parser: Any, sources: Iterable[dict[str, str]]) -> str:
-    import html
-
     items = []
     for source in sources:
         url = parser.normalizeLink(source["url"])
         if _is_safe_url(url):
-            title = html.escape(source["title"] or url)
-            link = f'<a href="{html.escape(url)}" rel="noopener noreferrer">{title}</a>'
-            items.append(f"<li>{link}</li>")
+            items.append(f"<li>{_link(url, source['title'] or url)}</li>")
     if not items:
         return ""
     return f"<ol>{''.join(items)}</ol>"
+
+
+def _link(url: str, text: str) -> str:
+    return f'<a href="{_escape(url)}" rel="noopener noreferrer">{_escape(text)}</a>'
 
 
 def _markdown_parser() -> Any:
@@ -2854,26 +2861,22 @@ def _block_formula(state: Any, start_line: int, end_line: int, silent: bool) -> 
 
 
 def _render_formula(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-    import html
-
-    tag, formula = tokens[index].tag, tokens[index].content
+    tag = tokens[index].tag
+    formula = tokens[index].content
     if re.search(_UNSAFE_TEX, formula):
-        return f"<{tag}>{html.escape(formula)}</{tag}>"
+        return f"<{tag}>{_escape(formula)}</{tag}>"
     if formula.startswith("$$"):
         formula = rf"\[{formula[2:-2]}\]"
     elif formula.startswith("$"):
         formula = rf"\({formula[1:-1]}\)"
-    return f'<{tag} class="tex2jax_process mathjax_process">{html.escape(formula)}</{tag}>'
+    return f'<{tag} class="tex2jax_process mathjax_process">{_escape(formula)}</{tag}>'
 
 
 def _render_image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
     """Return a link in place of a picture: loading it would tell its site what was asked."""
-    import html
-
     token = tokens[index]
-    text = html.escape(renderer.renderInlineAsText(token.children or [], options, env) or "image")
-    url = html.escape(token.attrs["src"])
-    return f'<a href="{url}" rel="noopener noreferrer">{text}</a>'
+    text = renderer.renderInlineAsText(token.children or [], options, env)
+    return _link(token.attrs["src"], text or "image")
 
 
 def _render_with(name: str, value: str) -> Callable[..., str]:
@@ -3022,11 +3025,10 @@ def _display_answer(texts: Iterable[str]) -> Reply:
 
 def _html_bundle(reply: Reply) -> dict[str, str]:
     """Return what IPython's `display` takes: HTML, be it of plain text, and nothing else."""
-    import html
-
     markup = reply._repr_html_()
     if markup is None:
-        markup = f'<pre style="white-space:pre-wrap">{html.escape(_without_controls(reply))}</pre>'
+        text = _escape(_without_controls(reply))
+        markup = f'<pre style="white-space:pre-wrap">{text}</pre>'
     return {"text/html": markup}
 
 
