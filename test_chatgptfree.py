@@ -100,40 +100,17 @@ def find_chats(page, url=SITE):
     return chatgptfree._find_chats(page, url)
 
 
-def are_asked_alike(chat, other):
-    """Would these chats be asked in the same way?"""
-    return chat.is_asked_like(other)
+def search_for_chats(page):
+    """The chats of a page, if it has any."""
+    try:
+        return find_chats(page)
+    except ChatNotFoundError:
+        return ()
 
 
 def read_events(*pieces):
     """The events of a stream that comes in these pieces: pairs of a name and data."""
     return list(chatgptfree._events(pieces))
-
-
-def new_answer():
-    """An answer in progress, to which no event has come."""
-    return chatgptfree._Answer()
-
-
-def read_answer(*pieces):
-    """What the reader makes of an answer's pieces: the pieces of text, and the error or None."""
-    return ask_site(CLASSIC_PAGE, *pieces)
-
-
-def refusal_of(status, page):
-    """The error that a response of this status becomes."""
-    response = Answer(url=SITE, status=status)
-    return chatgptfree._refusal(response, page)
-
-
-def options_of(client):
-    """The options of a client or a conversation."""
-    return client._options
-
-
-def client_of(chat):
-    """The client of a conversation."""
-    return chat._bot
 
 
 def lock_of(client):
@@ -143,7 +120,7 @@ def lock_of(client):
 
 def forget_the_nonce(client):
     """The next request of the client has a nonce that has expired."""
-    client._nonce = "expired"
+    client._chats = tuple(chat.with_nonce("expired") for chat in client._chats)
 
 
 def lead_functions_to(url, monkeypatch):
@@ -173,6 +150,24 @@ def set_limits(monkeypatch):
             monkeypatch.setattr(chatgptfree, LIMITS[name], limit)
 
     return set_them
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """A semaphore that is released each time a thread waits for another's look at the page."""
+    waits = threading.Semaphore(0)
+
+    class WatchedFuture(concurrent.futures.Future):
+        def exception(self, timeout=None):
+            waits.release()
+            return super().exception(timeout)
+
+        def result(self, timeout=None):
+            waits.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(concurrent.futures, "Future", WatchedFuture)
+    return waits
 
 
 # ------------------------------------------------------------------------------- What sites send
@@ -215,11 +210,7 @@ LOCAL_PAGES = {"classic": CLASSIC_PAGE, "current": LOCAL_CURRENT}
 OPENAI = current_box(1, name="GPT", imageUploadEnabledUI=True, allowWebSearchTool=True)
 
 GOOGLE = current_box(
-    2,
-    name="Gemini",
-    imageUploadEnabledUI=False,
-    allowWebSearchTool=0,
-    allowGoogleSearchGrounding=1,
+    2, name="Gemini", imageUploadEnabledUI=False, allowWebSearchTool=0, allowGoogleSearchGrounding=1
 )
 
 
@@ -244,15 +235,20 @@ def chunk(text, **choice):
     return completion({"delta": {"content": text}, **choice})
 
 
-def dressed(word):
-    """A word of an error that the plugin dresses up as an answer."""
+def disguised(word):
+    """A word of a disguised error: the plugin sends it in the shape of an answer."""
     return "event: message\n" + data({"choices": [{"delta": {"content": word}}]})
+
+
+def event(name, payload):
+    """An event with a name."""
+    return f"event: {name}\n" + data(payload)
 
 
 DONE = data("[DONE]")
 ROLE = completion({"delta": {"role": "assistant", "content": ""}})
 STOP = completion({"delta": {}, "finish_reason": "stop"})
-DRESSED_STOP = data({"choices": [{"finish_reason": "stop"}]})
+DISGUISED_STOP = data({"choices": [{"finish_reason": "stop"}]})
 USAGE = data({"id": "1", "choices": [], "usage": {}})
 CLASSIC_ANSWER = ROLE + chunk("Hello") + chunk(", wörld 🌍") + STOP + USAGE + DONE
 
@@ -353,19 +349,35 @@ class StubSession:
         return self.respond(*self.answer, url=url)
 
 
-class CachingSession(requests.Session):
-    """Keeps a page until it is asked for with `Cache-Control: no-cache`, as caches do."""
+class Clock:
+    """The module's `time`, whose clock stands still until a test moves it: `clock.now += 5`."""
 
-    def __init__(self):
-        super().__init__()
-        self.pages = {}
+    now = 1000.0
 
-    def get(self, url, headers=None, **options):
-        fresh = (headers or {}).get("Cache-Control") == "no-cache"
-        if fresh or url not in self.pages:
-            response = super().get(url, headers=headers, **{**options, "stream": False})
-            self.pages[url] = response.content
-        return Answer(self.pages[url], url=url)
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    def monotonic(self):
+        return self.now
+
+    def moved(self, seconds, *pieces):
+        """Yield pieces, each after so many seconds."""
+        for piece in pieces:
+            self.now += seconds
+            yield piece
+
+    def moved_after(self, seconds, *pieces):
+        """Yield pieces, and let so many seconds pass after the last."""
+        yield from pieces
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock by which the module measures what time has passed."""
+    clock = Clock()
+    monkeypatch.setattr(chatgptfree, "time", clock)
+    return clock
 
 
 # ----------------------------------------------------------------- Asking, and reading what came
@@ -386,20 +398,21 @@ def ask_site(page, *answer):
     return collect(ChatgptFree(SITE, session=StubSession(page, *answer)).stream("Hi"))
 
 
+def read_answer(*answer):
+    """The same of a site with a classic page."""
+    return ask_site(CLASSIC_PAGE, *answer)
+
+
+def told(error):
+    """What an error tells: its type and its words."""
+    return type(error), str(error)
+
+
 def error_with(kind, *words, **attributes):
     """An error of the library, with these attributes."""
     error = kind(*words)
     vars(error).update(attributes)
     return error
-
-
-def secret_headers(headers):
-    """The names of the headers that hold what a caller gave in confidence."""
-    return [
-        name
-        for name, value in headers.items()
-        if "secret" in f"{name}{value}".lower() or name.lower() == "authorization"
-    ]
 
 
 def best_time(work):
@@ -483,6 +496,15 @@ def is_for_page(fields):
 def page_requests(mock):
     """The requests for the page, those with a query against caches too."""
     return [call for call in mock.calls if call.request.url.partition("?_=")[0] == SITE + "/"]
+
+
+def actions(mock):
+    """What was asked, in order."""
+    names = [fields_of(call.request).get("action", "page") for call in mock.calls]
+    return [name.replace("aipkit_", "").replace("frontend_chat_", "") for name in names]
+
+
+ASKED = {1: ["cache_sse_message"], 2: ["cache_sse_message", "stream"]}
 
 
 # ------------------------------------------------------------------------- A site on the loopback
@@ -611,13 +633,13 @@ def streams_of(site):
     return [form for *_, form in site.asked if form.get("action") == "aipkit_frontend_chat_stream"]
 
 
-def is_first_step(form):
+def asks_for_ticket(form):
     return form["action"] == "aipkit_cache_sse_message"
 
 
 def answer_words(handler, form, *words, end=True):
     """Answer in these pieces, in the protocol of the question. Without `end`, hang up then."""
-    if is_first_step(form):
+    if asks_for_ticket(form):
         return handler.whole(CACHED)
     is_current = form["action"] == "aipkit_frontend_chat_stream"
     pieces = [data({"delta": word}) if is_current else chunk(word) for word in words]
@@ -633,6 +655,10 @@ def say_hello(handler, form):
 
 def send_limit(handler, form):
     handler.whole("Slow down", 429)
+
+
+def send_refusal(handler, form):
+    handler.whole(json.dumps({"status": "error", "success": False, "msg": "Banned word"}))
 
 
 def send_challenge(handler, form):
@@ -689,6 +715,12 @@ def user(content):
     return [{"role": "user", "content": content}]
 
 
+def two_messages(content):
+    return [{"role": "u", "content": content}, {"role": "s", "content": content}]
+
+
+INSTRUCTIONS = {"role": "system", "content": "Be terse."}
+TWO_PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 DIALOGUE = [
     {"role": "user", "content": "1"},
     {"role": "assistant", "content": "2"},
@@ -702,132 +734,71 @@ DIALOGUE = [
         pytest.param("Hi", "Hi", id="a str"),
         pytest.param(user(" as it\nis "), " as it\nis ", id="one message"),
         pytest.param(
-            [{"role": "system", "content": "Be terse."}, *user("Hi")],
-            "System: Be terse.\nUser: Hi\nAssistant:",
-            id="a system text",
+            [INSTRUCTIONS, *user("Hi")], "System: Be terse.\nUser: Hi\nAssistant:", id="system"
         ),
         pytest.param(DIALOGUE, "User: 1\nAssistant: 2\nUser: 3\nAssistant:", id="a dialogue"),
-        pytest.param(
-            user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "ab", id="parts"
-        ),
-        pytest.param(
-            ({"role": "user", "content": text} for text in ("a", "b")),
-            "User: a\nUser: b\nAssistant:",
-            id="a generator",
-        ),
+        pytest.param(user(TWO_PARTS), "ab", id="parts"),
+        pytest.param(iter(DIALOGUE[:2]), "User: 1\nAssistant: 2\nAssistant:", id="an iterator"),
     ],
 )
 def test_messages_become_one_prompt(messages, prompt):
     assert format_prompt(messages) == prompt
 
 
-NOT_TEXT = "must be a text part {'type': 'text', 'text': …}, not"
+NO_LIST = "messages must be a str or a list of messages, not"
+NO_MAPPING = "messages[0] must be a mapping with 'role' and 'content', not"
+NO_PART = "messages[0]['content'][0] must be a text part {'type': 'text', 'text': …}, not"
+NO_PART_1 = NO_PART.replace("[0] must", "[1] must")
+NO_UTF_8 = (
+    "messages[0]['content'] cannot be sent as UTF-8: 'utf-8' codec can't encode "
+    "character '\\ud800' in position 0: surrogates not allowed"
+)
+PICTURE = {"type": "image_url", "text": "Hi"}
+EMPTY_PART = {"type": "text", "text": None}
 
 
 @pytest.mark.parametrize(
-    ("messages", "kind", "words"),
+    ("messages", "error"),
     [
-        pytest.param([], ValueError, "messages is empty", id="no message"),
+        pytest.param([], ValueError("messages is empty"), id="no message"),
+        pytest.param(None, TypeError(f"{NO_LIST} NoneType"), id="None"),
+        pytest.param(b"Hi", TypeError(f"{NO_LIST} bytes"), id="bytes"),
+        pytest.param(INSTRUCTIONS, TypeError(f"{NO_LIST} dict"), id="a dict"),
+        pytest.param(["Hi"], TypeError(f"{NO_MAPPING} str"), id="a list of str"),
+        pytest.param([{"content": "Hi"}], ValueError("messages[0] has no 'role'"), id="no role"),
         pytest.param(
-            None,
-            TypeError,
-            "messages must be a str or a list of messages, not NoneType",
-            id="None",
-        ),
-        pytest.param(
-            b"Hi", TypeError, "messages must be a str or a list of messages, not bytes", id="bytes"
-        ),
-        pytest.param(
-            {"role": "user", "content": "Hi"},
-            TypeError,
-            "messages must be a str or a list of messages, not dict",
-            id="a dict",
-        ),
-        pytest.param(
-            ["Hi"],
-            TypeError,
-            "messages[0] must be a mapping with 'role' and 'content', not str",
-            id="a list of str",
-        ),
-        pytest.param([{"content": "Hi"}], ValueError, "messages[0] has no 'role'", id="no role"),
-        pytest.param(
-            [*user("Hi"), {"role": "user"}],
-            ValueError,
-            "messages[1] has no 'content'",
+            [INSTRUCTIONS, {"role": "user"}],
+            ValueError("messages[1] has no 'content'"),
             id="no content",
         ),
         pytest.param(
-            user(None),
-            TypeError,
-            "messages[0]['content'] must be a str, not NoneType",
-            id="a content of None",
+            user(None), TypeError("messages[0]['content'] must be a str, not NoneType"), id="no str"
         ),
         pytest.param(
             [{"role": 7, "content": "Hi"}],
-            TypeError,
-            "messages[0]['role'] must be a str, not int",
+            TypeError("messages[0]['role'] must be a str, not int"),
             id="a role of int",
         ),
         pytest.param(
-            user([{"type": "text", "text": "Hi"}, {"type": "image_url"}]),
-            ValueError,
-            f"messages[0]['content'][1] {NOT_TEXT} {{'type': 'image_url'}}",
-            id="a part that is no text",
+            user([*TWO_PARTS[:1], PICTURE]), ValueError(f"{NO_PART_1} {PICTURE}"), id="a picture"
         ),
         pytest.param(
-            user([{"type": "image_url", "text": "Hi"}]),
-            ValueError,
-            f"messages[0]['content'][0] {NOT_TEXT} {{'type': 'image_url', 'text': 'Hi'}}",
-            id="a picture with a text",
+            user([EMPTY_PART]), ValueError(f"{NO_PART} {EMPTY_PART}"), id="a part of nothing"
         ),
         pytest.param(
-            user([{"type": "text", "text": None}]),
-            ValueError,
-            f"messages[0]['content'][0] {NOT_TEXT} {{'type': 'text', 'text': None}}",
-            id="a text part without text",
+            user([{"text": "Hi"}]), ValueError(f"{NO_PART} {{'text': 'Hi'}}"), id="no type"
         ),
-        pytest.param(
-            user([{"text": "Hi"}]),
-            ValueError,
-            f"messages[0]['content'][0] {NOT_TEXT} {{'text': 'Hi'}}",
-            id="a part without a type",
-        ),
-        pytest.param(
-            user(["Hi"]),
-            ValueError,
-            f"messages[0]['content'][0] {NOT_TEXT} 'Hi'",
-            id="a part that is a str",
-        ),
-        pytest.param(
-            "\ud800",
-            ValueError,
-            "messages[0]['content'] cannot be sent as UTF-8: 'utf-8' codec can't encode "
-            "character '\\ud800' in position 0: surrogates not allowed",
-            id="half a character",
-        ),
+        pytest.param(user(["Hi"]), ValueError(f"{NO_PART} 'Hi'"), id="a part that is a str"),
+        pytest.param("\ud800", ValueError(NO_UTF_8), id="half a character"),
     ],
 )
-def test_a_bad_message_is_named_before_any_request(messages, kind, words):
-    with pytest.raises(kind) as caught:
+def test_a_bad_message_is_named_before_any_request(messages, error):
+    with pytest.raises(type(error)) as caught:
         ChatgptFree("http://127.0.0.1:9/").stream(messages)
-    assert type(caught.value) is kind
-    assert str(caught.value) == words
+    assert told(caught.value) == told(error)
 
 
-def two_messages(content):
-    return [{"role": "u", "content": content}, {"role": "s", "content": content}]
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        pytest.param("", id="no text"),
-        pytest.param(" \n\t", id="blanks"),
-        pytest.param(two_messages(""), id="messages without text"),
-        pytest.param(two_messages(" "), id="messages of blanks"),
-        pytest.param(two_messages([]), id="messages without parts"),
-    ],
-)
+@pytest.mark.parametrize("prompt", ["", " \n\t", two_messages(" "), two_messages([])], ids=repr)
 def test_an_empty_prompt_is_a_valueerror_at_the_call(prompt):
     with Site(say_hello) as site:
         bot = ChatgptFree(site.url)
@@ -840,21 +811,18 @@ def test_an_empty_prompt_is_a_valueerror_at_the_call(prompt):
 # ------------------------------------------------------------------------------------ Page: chats
 
 COMMENT = f"<!-- old copy: {classic_box(nonce='old', post_id='1')} -->"
-
 LIKE_BUTTON = (
     '<article data-post-id="77"><a class="like" data-nonce="decoy" data-post-id="78" '
     "data-config='{\"a\":1}'>+1</a></article>"
 )
-
+BROKEN_BUTTON = LIKE_BUTTON.replace('{"a":1}', "{broken")
 WIDGET = classic_box("widget", "9", "wpaicg-chatbox")
-
 MINIFIED = (
     "<div data-post-id=6 data-nonce=c10d44dafd class=wpaicg-chat-shortcode "
     "data-bot-id=0 title=don't></div>"
 )
-
-UPPER_CASE = classic_box().replace("data-", "DATA-")
 WELCOME = "data-welcome=\"a <b> & data-nonce='x' c>d\" data-openai"
+UPPER_CASE = classic_box().replace("data-", "DATA-").replace("DATA-openai", WELCOME)
 SCRIPT_WITH_A_BOX = f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {{}}</script>"
 
 
@@ -870,7 +838,7 @@ SCRIPT_WITH_A_BOX = f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {
         pytest.param(MINIFIED, id="no quotes"),
         pytest.param("<p title=it's>" + classic_box(), id="behind an apostrophe"),
         pytest.param(classic_box().replace("=", " = "), id="blanks around equal signs"),
-        pytest.param(UPPER_CASE.replace("DATA-openai", WELCOME), id="upper case and a decoy"),
+        pytest.param(UPPER_CASE, id="upper case and a decoy"),
         pytest.param(classic_box(nonce="&#99;10d44dafd"), id="a reference"),
         pytest.param(classic_box(css_class="theme wpaicg-chat-shortcode wide"), id="more classes"),
         pytest.param(SCRIPT_WITH_A_BOX + classic_box(), id="behind a script"),
@@ -878,9 +846,7 @@ SCRIPT_WITH_A_BOX = f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {
         pytest.param("<!--[if !IE]><!-->" + classic_box() + "<!--<![endif]-->", id="conditional"),
         pytest.param("<!-->" + classic_box() + "<!-- -->", id="behind an empty comment"),
         pytest.param("<b <i <div" + classic_box(), id="behind open tags"),
-        pytest.param(
-            LIKE_BUTTON.replace('{"a":1}', "{broken") + classic_box(), id="behind broken JSON"
-        ),
+        pytest.param(BROKEN_BUTTON + classic_box(), id="behind broken JSON"),
     ],
 )
 def test_the_classic_chat_is_found(page):
@@ -941,66 +907,13 @@ def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
     ids=["classic", "current", "widget"],
 )
 def test_a_page_cut_anywhere_has_its_chats_or_some_or_none(page):
-    whole = find_chats(page)
+    def chats_in(page):
+        chats = search_for_chats(page)
+        return {(chat.nonce, chat.post_id, chat.bot_id, chat.ajax_url) for chat in chats}
+
+    whole = chats_in(page)
     for end in range(len(page)):
-        with contextlib.suppress(ChatNotFoundError):
-            for chat in find_chats(page[:end]):
-                assert any(are_asked_alike(chat, other) for other in whole)
-
-
-MORE_OFFERED = {"starters": ["Hi"], "imageUploadEnabledUI": True, "allowWebSearchTool": "1"}
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        pytest.param(classic_box(), WIDGET + classic_box() + "<p>", id="classic"),
-        pytest.param(current_box(), current_box(name="Renamed"), id="another name"),
-        pytest.param(current_box(), current_box(**MORE_OFFERED), id="more offers"),
-    ],
-)
-def test_a_chat_with_another_name_or_offer_is_asked_in_the_same_way(one, other):
-    assert are_asked_alike(find_chats(one)[0], find_chats(other)[0])
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        pytest.param(
-            classic_box(), classic_box(css_class="wpaicg-chatbox"), id="classic, another action"
-        ),
-        pytest.param(classic_box(), classic_box(nonce="1"), id="classic, another nonce"),
-        pytest.param(classic_box(), classic_box(post_id="7"), id="classic, another post id"),
-        pytest.param(classic_box(), classic_box(bot_id="7"), id="classic, another bot"),
-        pytest.param(
-            classic_box(),
-            params_script(SITE + "/blog/wp-admin/admin-ajax.php") + classic_box(),
-            id="classic, another address",
-        ),
-        pytest.param(current_box(), current_box(nonce="1"), id="current, another nonce"),
-        pytest.param(current_box(), current_box(postId=7), id="current, another post id"),
-        pytest.param(current_box(), current_box(7), id="current, another bot"),
-        pytest.param(
-            current_box(),
-            current_box(ajax_url=SITE + "/blog/wp-admin/admin-ajax.php"),
-            id="current, another address",
-        ),
-        pytest.param(
-            classic_box("n", "6", bot_id="1"),
-            current_box(1, "n", postId=6),
-            id="the other protocol",
-        ),
-    ],
-)
-def test_a_chat_with_anything_else_is_asked_in_another_way(one, other):
-    assert not are_asked_alike(find_chats(one)[0], find_chats(other)[0])
-
-
-def fields_sent_to(page, **options):
-    """The fields of the first request that a call makes after the page."""
-    session = StubSession(page, CLASSIC_ANSWER)
-    ChatgptFree(SITE, session=session).complete("Hi", **options)
-    return session.fields[1]
+        assert chats_in(page[:end]) <= whole
 
 
 @pytest.mark.parametrize(
@@ -1019,29 +932,18 @@ def fields_sent_to(page, **options):
 )
 def test_a_classic_chat_says_which_chat_it_is(page, identity):
     """Else the site answers with the model of its default provider."""
-    assert fields_sent_to(page)["chatbot_identity"] == identity
-
-
-TWINS = current_box(1, name="Twin") + current_box(2, name="Other") + current_box(3, name="Twin")
-
-
-def test_bots_of_one_name_are_listed_with_their_numbers():
-    bot = ChatgptFree(SITE, session=StubSession(TWINS))
-    assert bot.list_models() == ["Twin (1)", "Other", "Twin (3)"]
-
-
-@pytest.mark.parametrize(
-    ("model", "bot_id"),
-    [("Twin (3)", "3"), ("twin (3)", "3"), ("Twin (1)", "1"), ("3", "3"), (3, "3"), ("Twin", "1")],
-    ids=["name and number", "other case", "the first one", "number", "an int", "name alone"],
-)
-def test_one_of_the_bots_of_one_name_is_found_by_its_number(model, bot_id):
-    assert fields_sent_to(TWINS, model=model)["bot_id"] == bot_id
+    session = StubSession(page, CLASSIC_ANSWER)
+    ChatgptFree(SITE, session=session).complete("Hi")
+    assert session.fields[1]["chatbot_identity"] == identity
 
 
 # --------------------------------------------------------- Page: the address of the ajax requests
 
-IN_FOLDER = "https://site.example/blog/wp-admin/admin-ajax.php"
+AJAX_PATH = "/wp-admin/admin-ajax.php"
+IN_FOLDER = SITE + "/blog" + AJAX_PATH
+PAGE = SITE + "/help/"
+HTTP = "http://site.example"
+HTTP_AJAX = HTTP + AJAX_PATH
 
 
 @pytest.mark.parametrize(
@@ -1052,83 +954,30 @@ IN_FOLDER = "https://site.example/blog/wp-admin/admin-ajax.php"
 @pytest.mark.parametrize(
     ("page_url", "named", "used"),
     [
-        pytest.param(SITE + "/help/", AJAX, AJAX, id="usual"),
-        pytest.param(SITE + "/help/", IN_FOLDER, IN_FOLDER, id="in a folder"),
+        pytest.param(PAGE, AJAX, AJAX, id="usual"),
+        pytest.param(PAGE, IN_FOLDER, IN_FOLDER, id="in a folder"),
+        pytest.param(PAGE, HTTP_AJAX + "?lang=de", AJAX + "?lang=de", id="http, with a query"),
+        pytest.param(PAGE, "/blog" + AJAX_PATH, IN_FOLDER, id="without a host"),
+        pytest.param(PAGE, "https://other.example/blog" + AJAX_PATH, IN_FOLDER, id="another host"),
+        pytest.param(PAGE, "//other.example/blog" + AJAX_PATH, IN_FOLDER, id="and no scheme"),
+        pytest.param(PAGE, SITE + "@other.example/in", SITE + "/in", id="the host as a user"),
+        pytest.param(PAGE, SITE + ":444" + AJAX_PATH, AJAX, id="another port"),
+        pytest.param(PAGE, SITE + "//other.example", SITE + "//other.example", id="host in a path"),
+        pytest.param(PAGE, SITE, AJAX, id="no path"),
+        pytest.param(PAGE, "javascript:alert(1)", AJAX, id="a script"),
+        pytest.param(PAGE, "http://[broken", AJAX, id="no address"),
+        pytest.param(PAGE, 7, AJAX, id="a number"),
+        pytest.param(PAGE, None, AJAX, id="none"),
+        pytest.param(HTTP + "/", AJAX, AJAX, id="https in an http page"),
         pytest.param(
-            SITE + "/help/",
-            "http://site.example/wp-admin/admin-ajax.php?lang=de",
-            AJAX + "?lang=de",
-            id="http in an https page, with a query",
+            HTTP + "/", "https://other.example/blog" + AJAX_PATH, IN_FOLDER, id="https elsewhere"
         ),
+        pytest.param(HTTP + ":80/", AJAX, AJAX, id="https in a page of port 80"),
+        pytest.param(HTTP + ":8080/", AJAX, HTTP + ":8080" + AJAX_PATH, id="a port of its own"),
+        pytest.param(HTTP + "/", AJAX_PATH, HTTP_AJAX, id="no scheme in an http page"),
+        pytest.param(HTTP + "/", HTTP_AJAX, HTTP_AJAX, id="http in an http page"),
         pytest.param(
-            SITE + "/help/", "/blog/wp-admin/admin-ajax.php", IN_FOLDER, id="without a host"
-        ),
-        pytest.param(
-            SITE + "/help/",
-            "https://other.example/blog/wp-admin/admin-ajax.php",
-            IN_FOLDER,
-            id="another host",
-        ),
-        pytest.param(
-            SITE + "/help/",
-            "//other.example/blog/wp-admin/admin-ajax.php",
-            IN_FOLDER,
-            id="another host without a scheme",
-        ),
-        pytest.param(
-            SITE + "/help/",
-            "https://site.example@other.example/collect",
-            SITE + "/collect",
-            id="the host as a user",
-        ),
-        pytest.param(
-            SITE + "/help/",
-            "https://site.example:444/wp-admin/admin-ajax.php",
-            AJAX,
-            id="another port",
-        ),
-        pytest.param(
-            SITE + "/help/",
-            "https://site.example//other.example/collect",
-            SITE + "//other.example/collect",
-            id="a host in the path",
-        ),
-        pytest.param(SITE + "/help/", "https://site.example", AJAX, id="no path"),
-        pytest.param(SITE + "/help/", "javascript:alert(1)", AJAX, id="a script"),
-        pytest.param(SITE + "/help/", "http://[broken", AJAX, id="no address"),
-        pytest.param(SITE + "/help/", 7, AJAX, id="a number"),
-        pytest.param(SITE + "/help/", None, AJAX, id="none"),
-        pytest.param("http://site.example/", AJAX, AJAX, id="https in an http page"),
-        pytest.param(
-            "http://site.example/",
-            "https://other.example/blog/wp-admin/admin-ajax.php",
-            IN_FOLDER,
-            id="https of another host in an http page",
-        ),
-        pytest.param("http://site.example:80/", AJAX, AJAX, id="https in a page of port 80"),
-        pytest.param(
-            "http://site.example:8080/",
-            AJAX,
-            "http://site.example:8080/wp-admin/admin-ajax.php",
-            id="https in a page of a port of its own",
-        ),
-        pytest.param(
-            "http://site.example/",
-            "/wp-admin/admin-ajax.php",
-            "http://site.example/wp-admin/admin-ajax.php",
-            id="no scheme in an http page",
-        ),
-        pytest.param(
-            "http://site.example/",
-            "http://site.example/wp-admin/admin-ajax.php",
-            "http://site.example/wp-admin/admin-ajax.php",
-            id="http in an http page",
-        ),
-        pytest.param(
-            "https://site.example:8443/",
-            "http://site.example/wp-admin/admin-ajax.php",
-            "https://site.example:8443/wp-admin/admin-ajax.php",
-            id="http in an https page of a port of its own",
+            SITE + ":81/", HTTP_AJAX, SITE + ":81" + AJAX_PATH, id="http, https on a port"
         ),
     ],
 )
@@ -1145,8 +994,12 @@ def moved(script, before="src="):
 
 
 PARAMS = params_script(IN_FOLDER)
+ESCAPED = moved(PARAMS.replace("};", "} ;")).replace("=", "%3D").replace("src%3D", "src=")
 PLUGIN_FILES = "https://site.example/blog/wp-content/plugins/gpt3-ai-content-generator/public/"
+ON_A_CDN = PLUGIN_FILES.replace("site.example", "cdn.example")
 WP_JSON = '<link rel="https://api.w.org/" href="https://site.example/blog/wp-json/" />'
+NO_PLUGIN_FILES = f'<img src="{PLUGIN_FILES.replace("blog", "no")}a.png">'
+NO_WP_JSON = WP_JSON.replace("blog", "no")
 BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
 
 
@@ -1157,46 +1010,25 @@ BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
         pytest.param(moved(PARAMS, "defer data-rocketlazyloadscript="), id="a script of WP Rocket"),
         pytest.param(moved(PARAMS).replace('"', "'"), id="a script in single quotes"),
         pytest.param(moved(PARAMS).replace('"', ""), id="a script without quotes"),
-        pytest.param(
-            moved(PARAMS).replace(";base64", ";charset=utf-8;base64"), id="a script with a charset"
-        ),
-        pytest.param(
-            moved(PARAMS.replace("};", "} ;")).replace("=", "%3D").replace("src%3D", "src="),
-            id="a script with escapes",
-        ),
+        pytest.param(moved(PARAMS).replace(";base64", ";charset=utf-8;base64"), id="a charset"),
+        pytest.param(ESCAPED, id="a script with escapes"),
         pytest.param(moved("<script>var a = 1;</script>") + moved(PARAMS), id="the second script"),
         pytest.param(moved(PARAMS.replace("var", "/* \xff */ var")), id="a script with a comment"),
         pytest.param(BROKEN_SCRIPT + moved(PARAMS), id="a script behind a broken one"),
         pytest.param(BROKEN_SCRIPT + WP_JSON, id="a link behind a broken script"),
-        pytest.param(
-            f'<script src="{PLUGIN_FILES}js/a.js?ver=1"></script>', id="the plugin's script"
-        ),
+        pytest.param(f'<script src="{PLUGIN_FILES}js/a.js?ver=1"></script>', id="plugin's script"),
         pytest.param(f"<link href={PLUGIN_FILES}css/a.css>", id="the plugin's style"),
-        pytest.param(
-            f"<link href='{PLUGIN_FILES[len('https:') :]}css/a.css'>", id="files without a scheme"
-        ),
-        pytest.param(
-            "<script src='https://x.example/a.js'></script>"
-            + f"<img src='{PLUGIN_FILES.replace('site.example', 'cdn.example')}a.png'>",
-            id="files on another host",
-        ),
+        pytest.param(f"<link href='{PLUGIN_FILES[6:]}css/a.css'>", id="files without a scheme"),
+        pytest.param(f"<script src='/a.js'></script><img src='{ON_A_CDN}a.png'>", id="a CDN"),
         pytest.param(WP_JSON, id="the link to wp-json"),
         pytest.param(WP_JSON.replace('"', ""), id="the link without quotes"),
         pytest.param("<LINK HREF='/blog/wp-json/' REL='https://api.w.org/'>", id="a short link"),
-        pytest.param(
-            moved(PARAMS)
-            + f'<img src="{PLUGIN_FILES.replace("blog", "no")}a.png">'
-            + WP_JSON.replace("blog", "no"),
-            id="the script before all others",
-        ),
-        pytest.param(
-            f'<img src="{PLUGIN_FILES}a.png">' + WP_JSON.replace("blog", "no"),
-            id="the files before the link",
-        ),
+        pytest.param(moved(PARAMS) + NO_PLUGIN_FILES + NO_WP_JSON, id="the script before all"),
+        pytest.param(f'<img src="{PLUGIN_FILES}a.png">' + NO_WP_JSON, id="files before the link"),
     ],
 )
 def test_the_folder_of_a_classic_site_is_found_behind_optimisers(page):
-    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", SITE + "/help/")
+    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", PAGE)
     assert chat.ajax_url == IN_FOLDER
 
 
@@ -1215,7 +1047,7 @@ def test_the_folder_of_a_classic_site_is_found_behind_optimisers(page):
     ],
 )
 def test_a_classic_site_that_shows_no_folder_is_asked_at_the_top(page):
-    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", SITE + "/help/")
+    (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", PAGE)
     assert chat.ajax_url == AJAX
 
 
@@ -1278,14 +1110,6 @@ def test_a_line_break_for_a_nonce_or_post_id_is_none(mock, field, name):
 
 
 # ----------------------------------------------------------------------------------- Page: limits
-
-
-def search_for_chats(page):
-    """The chats of a page, if it has any."""
-    try:
-        return find_chats(page)
-    except ChatNotFoundError:
-        return ()
 
 
 BOX = "<p class=wpaicg-chatbox data-nonce=1 data-post-id=2>"
@@ -1438,24 +1262,16 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
         pytest.param("event: done\ndata: 1\n\n", [("done", "1")], id="a name"),
         pytest.param("event:done\ndata:1\n\n", [("done", "1")], id="a name without a blank"),
         pytest.param("event: a\ndata: 1\n\ndata: 2\n\n", [("a", "1"), ("", "2")], id="a name ends"),
+        pytest.param("event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data"),
         pytest.param(
-            "event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data of a name"
-        ),
-        pytest.param(
-            "event: a\ndata: 1\nevent: b\ndata: 2\n",
-            [("a", "1"), ("b", "2")],
-            id="names without empty lines",
+            "event: a\ndata: 1\nevent: b\ndata: 2\n", [("a", "1"), ("b", "2")], id="no empty lines"
         ),
         pytest.param("event: a\n\ndata: 1\n", [("", "1")], id="a name without data"),
         pytest.param("event: a\r\ndata: 1\r\n\r\n", [("a", "1")], id="CRLF"),
         pytest.param("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")], id="marks"),
-        pytest.param(
-            ": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")], id="comments and other fields"
-        ),
+        pytest.param(": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")], id="other fields"),
         pytest.param("data: 1", [("", "1")], id="no last line end"),
-        pytest.param(
-            'data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="data on three lines"
-        ),
+        pytest.param('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="3 lines"),
         pytest.param(
             'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
             [("a", {"a": 1}), ("", "2")],
@@ -1469,14 +1285,10 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
             [("", "<b>Oops</b>\n"), ("", {"a": 1}), ("", {"b": 2})],
             id="text and two objects",
         ),
-        pytest.param(
-            "<b>Oops</b>\ndata: 1\n\n", [("", "1"), ("", "<b>Oops</b>\n")], id="text in an event"
-        ),
+        pytest.param("Oops\ndata: 1\n\n", [("", "1"), ("", "Oops\n")], id="text in an event"),
         pytest.param('{"a": oh', [("", '{"a": oh\n')], id="half an object"),
         pytest.param(
-            'event: message\ndata: {"a": "the "b""}\n\n',
-            [("message", '{"a": "the "b""}\n')],
-            id="broken JSON",
+            'event: a\ndata: {"a": "the "b""}\n\n', [("a", '{"a": "the "b""}\n')], id="broken JSON"
         ),
         pytest.param(
             '{\n"a": 1\n}event: message\ndata: 2\n\n',
@@ -1489,13 +1301,9 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
             id="a name behind an object, CRLF",
         ),
         pytest.param(
-            "Oops event: message\ndata: 2\n\n",
-            [("", "Oops \n"), ("message", "2")],
-            id="a name behind text",
+            "Oops event: message\ndata: 2\n\n", [("", "Oops \n"), ("message", "2")], id="and text"
         ),
-        pytest.param(
-            "data: a\u2028b\x85c\x0bd\rf\n\n", [("", "a\u2028b\x85c\x0bd\rf")], id="other breaks"
-        ),
+        pytest.param("data: a\u2028b\x85c\x0bd\rf\n", [("", "a\u2028b\x85c\x0bd\rf")], id="breaks"),
         pytest.param(b"data: a\xffb\n\n", [("", "a\ufffdb")], id="no UTF-8"),
         pytest.param(
             f'data: {{"a": {DIGITS}}}\n\n', [("", f'{{"a": {DIGITS}}}\n')], id="too many digits"
@@ -1513,340 +1321,93 @@ def test_a_stream_becomes_events(stream, events, cut):
 # ------------------------------------------------------------------------ Answer: what events mean
 
 
-def take(*events):
-    """An answer that has taken these events, and its text."""
-    answer = new_answer()
-    return answer, "".join(answer.take(name, data) for name, data in events)
-
-
-def delta(content, **choice):
-    """A provider's chunk as an event brings it."""
-    return {"id": 1, "choices": [{"delta": {"content": content}, **choice}]}
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "text", "is_complete"),
-    [
-        pytest.param("", delta("Hi"), "Hi", False, id="text"),
-        pytest.param("", delta("Hi", finish_reason=None), "Hi", False, id="text, not finished"),
-        pytest.param("", delta("Hi", finish_reason="stop"), "Hi", True, id="last text"),
-        pytest.param("message", delta("Hi"), "Hi", False, id="text with a name and an id"),
-        pytest.param(
-            "message",
-            {"object": "chunk", "choices": [{"delta": {"content": "Hi"}}]},
-            "Hi",
-            False,
-            id="text with a name and an object",
-        ),
-        pytest.param("", {"choices": [{"text": "Hi"}]}, "Hi", False, id="text of an old model"),
-        pytest.param(
-            "",
-            {"choices": [{"text": "Hi", "finish_reason": "length"}]},
-            "Hi",
-            True,
-            id="last text of an old model",
-        ),
-        pytest.param(
-            "thread.message.delta",
-            {"delta": {"content": [{"text": {"value": "H"}}, {"text": {"value": "i"}}, 7]}},
-            "Hi",
-            False,
-            id="text of an assistant",
-        ),
-        pytest.param(
-            "",
-            {"status": "success", "msg": "Something went wrong", "data": "Hi"},
-            "Hi",
-            True,
-            id="JSON",
-        ),
-        pytest.param("", {"data": "Hi"}, "Hi", True, id="JSON of data alone"),
-        pytest.param("", {"delta": "Hi"}, "Hi", False, id="current text"),
-        pytest.param(
-            "warning",
-            {"error": " four (Incomplete: max_output_tokens)"},
-            " four (Incomplete: max_output_tokens)",
-            False,
-            id="warning",
-        ),
-    ],
-)
-def test_an_event_brings_text(name, data, text, is_complete):
-    answer, its_text = take((name, data))
-    assert its_text == text
-    assert (answer.has_text, answer.is_complete, answer.is_over) == (True, is_complete, False)
-
-
 NO_ANSWER = "the site sent no answer"
 EMPTY = "the site's answer is empty"
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "words"),
+    "answer",
     [
-        # nothing
-        pytest.param("", {}, NO_ANSWER, id="empty"),
-        pytest.param("", {"usage": None}, NO_ANSWER, id="empty usage"),
-        pytest.param("", {"data": {"a": 1}}, NO_ANSWER, id="unknown data"),
-        pytest.param("", {"choices": []}, NO_ANSWER, id="no choices"),
-        pytest.param("", {"choices": [None]}, NO_ANSWER, id="choice of nothing"),
-        pytest.param("", {"choices": [{"delta": None}]}, NO_ANSWER, id="no delta"),
-        pytest.param("", delta(7), NO_ANSWER, id="delta of a number"),
-        pytest.param("", {"delta": ""}, NO_ANSWER, id="current text of nothing"),
-        pytest.param("", {"error": {}, "errors": 1}, NO_ANSWER, id="error of nothing"),
-        pytest.param("thread_id", "thread_abc", NO_ANSWER, id="thread"),
-        pytest.param(
-            "thread.message.completed", {"delta": {"content": "no"}}, NO_ANSWER, id="completed"
-        ),
-        pytest.param("message", "[LIMITED]", NO_ANSWER, id="limited, with a name"),
-        pytest.param("message_start", {"message_id": "m"}, NO_ANSWER, id="start"),
-        pytest.param("warning", {}, NO_ANSWER, id="warning of nothing"),
-        pytest.param(
-            "status", {"status": "error", "delta": "no", "error": "no"}, NO_ANSWER, id="status"
-        ),
-        pytest.param("status", "no", NO_ANSWER, id="status of text"),
-        pytest.param("citations", {"delta": "no"}, NO_ANSWER, id="citations"),
-        pytest.param("grounding_metadata", {"error": "no"}, NO_ANSWER, id="grounding"),
-        pytest.param("openai_response_id", {"delta": "no"}, NO_ANSWER, id="OpenAI's id"),
-        pytest.param("google_interaction_id", {"delta": "no"}, NO_ANSWER, id="Google's id"),
-        # the end of the answer
-        pytest.param("", {"choices": [{"finish_reason": "stop"}]}, EMPTY, id="finished"),
-        pytest.param("", {"status": "success", "data": None}, EMPTY, id="JSON without text"),
-        # what counts only at the end of the stream
-        pytest.param("", "[LIMITED]", "[LIMITED]", id="limited"),
-        pytest.param("", "<p>502</p>\n", "502", id="HTML"),
-        pytest.param("error", "API down", "API down", id="error of text"),
-        pytest.param("message", {"choices": [{"delta": {"content": " key"}}]}, "key", id="dressed"),
-        pytest.param(
-            "message",
-            '{"choices": [{"delta": {"content": "the "key" is"}}]}',
-            'the "key" is',
-            id="dressed, with quotes",
-        ),
-        pytest.param(
-            "message",
-            '{"choices": [{"delta": {"content": "two',
-            "two",
-            id="dressed, with a line break",
-        ),
+        pytest.param("", id="nothing"),
+        pytest.param(CURRENT_HEAD, id="head alone"),
+        pytest.param(": ping\n\n", id="comment"),
+        pytest.param(data({}), id="empty"),
+        pytest.param(data({"usage": None}), id="empty usage"),
+        pytest.param(data({"data": {"a": 1}}), id="unknown data"),
+        pytest.param(data({"choices": []}), id="no choices"),
+        pytest.param(completion(None), id="choice of nothing"),
+        pytest.param(completion({"delta": None}), id="no delta"),
+        pytest.param(chunk(""), id="no text"),
+        pytest.param(chunk(7), id="delta of a number"),
+        pytest.param(data({"delta": ""}), id="no text, current"),
+        pytest.param(data({"error": {}, "errors": 1}), id="error of nothing"),
+        pytest.param(event("thread_id", "thread_abc"), id="thread"),
+        pytest.param(event("thread.message.completed", {"delta": "no"}), id="completed"),
+        pytest.param(event("message", "[LIMITED]"), id="limited, with a name"),
+        pytest.param(event("message_start", {"message_id": "m"}), id="start"),
+        pytest.param(event("warning", {}), id="warning of nothing"),
+        pytest.param(event("status", {"status": "error", "delta": "a", "error": "b"}), id="status"),
+        pytest.param(event("status", "no"), id="status of text"),
+        pytest.param(event("citations", {"delta": "no"}), id="citations"),
+        pytest.param(event("grounding_metadata", {"error": "no"}), id="grounding"),
+        pytest.param(event("openai_response_id", {"delta": "no"}), id="OpenAI's id"),
+        pytest.param(event("google_interaction_id", {"delta": "no"}), id="Google's id"),
     ],
 )
-def test_an_event_brings_no_text(name, data, words):
-    answer, text = take((name, data))
-    assert (text, answer.has_text, answer.is_over) == ("", False, False)
-    with pytest.raises(ChatgptFreeError) as caught:
-        answer.end(None)
-    assert str(caught.value) == words
+def test_an_event_without_text_is_no_answer(answer):
+    texts, error = read_answer(answer)
+    assert (texts, *told(error)) == ([], IncompleteReplyError, NO_ANSWER)
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
-    [("", "[DONE]"), ("done", "[DONE]"), ("done", {"finished": True}), ("done", {})],
-    ids=["classic", "assistant", "current", "current, empty"],
-)
-def test_an_end_marker_ends_an_answer(name, data):
-    answer, text = take(("", {"delta": "Hi"}), (name, data))
-    assert (text, answer.is_complete, answer.is_over) == ("Hi", True, True)
-    answer.end(None)
-
-
-NO_WORDS = "the site reported an error without words"
-NEEDS_BROWSER = "the site asks for a check that needs a browser"
-ADVICE = (
-    "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
-    "cookies={…}, headers={'User-Agent': …}"
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "kind", "words"),
+    "end",
     [
-        pytest.param(
-            "",
-            {"error": {"message": "Down", "type": "server_error"}},
-            ChatgptFreeError,
-            "Down",
-            id="error",
-        ),
-        pytest.param(
-            "",
-            {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}},
-            RateLimitError,
-            "Slow down",
-            id="limit",
-        ),
-        pytest.param(
-            "",
-            {"status": "error", "msg": "It&#039;s <b>broken</b>"},
-            ChatgptFreeError,
-            "It's broken",
-            id="JSON error",
-        ),
-        pytest.param(
-            "message", {"status": "error", "msg": "No."}, ChatgptFreeError, "No.", id="with a name"
-        ),
-        pytest.param(
-            "assistant_error",
-            {"status": "error", "msg": "No assistant"},
-            ChatgptFreeError,
-            "No assistant",
-            id="assistant's error",
-        ),
-        pytest.param(
-            "",
-            {"msg": "Used up", "tokenLimitReached": True},
-            RateLimitError,
-            "Used up",
-            id="token limit",
-        ),
-        pytest.param(
-            "", {"msg": "Bad word", "messageFlagged": True}, ChatgptFreeError, "Bad word", id="flag"
-        ),
-        pytest.param(
-            "message",
-            {"choices": [{"finish_reason": "stop"}]},
-            ChatgptFreeError,
-            NO_WORDS,
-            id="dressed, finished",
-        ),
-        pytest.param(
-            "error", {"error": "Guests may not"}, ChatgptFreeError, "Guests may not", id="event"
-        ),
-        pytest.param(
-            "",
-            {"success": False, "data": {"message": "Security check failed."}},
-            ChatgptFreeError,
-            "Security check failed.",
-            id="failure",
-        ),
-        # quotas and checks of the site's own
-        pytest.param(
-            "error",
-            {"error": "Enough.", "quota_notice": {"type": "quota_notice"}},
-            RateLimitError,
-            "Enough.",
-            id="quota",
-        ),
-        pytest.param(
-            "",
-            {"success": False, "data": {"message": "Enough.", "quota_notice": {"type": "x"}}},
-            RateLimitError,
-            "Enough.",
-            id="quota one level down",
-        ),
-        pytest.param(
-            "error",
-            {"error": {"message": "Enough.", "quota_notice": {"type": "x"}}},
-            RateLimitError,
-            "Enough.",
-            id="quota in the error",
-        ),
-        pytest.param(
-            "error",
-            {"error": "Your credits have run out."},
-            RateLimitError,
-            "Your credits have run out.",
-            id="credits",
-        ),
-        pytest.param(
-            "",
-            {"error": "Solve this", "ts_required": True},
-            BlockedError,
-            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
-            id="check",
-        ),
-        pytest.param(
-            "",
-            {"success": False, "data": {"message": "Solve this", "ts_required": True}},
-            BlockedError,
-            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
-            id="check one level down",
-        ),
-        pytest.param(
-            "error",
-            {"error": {"message": "Solve this", "ts_required": 1}},
-            BlockedError,
-            f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}',
-            id="check in the error",
-        ),
-        pytest.param(
-            "",
-            {"success": False, "data": {"ts_required": True}},
-            BlockedError,
-            f"{NEEDS_BROWSER}. {ADVICE}",
-            id="check without words",
-        ),
-        pytest.param(
-            "",
-            {"error": "No.", "ts_required": False, "data": {"quota_notice": None}},
-            ChatgptFreeError,
-            "No.",
-            id="neither check nor quota",
-        ),
-        # without words
-        pytest.param("", {"error": {"code": 500}}, ChatgptFreeError, NO_WORDS, id="code alone"),
-        pytest.param(
-            "",
-            {"error": {"code": "rate_limit_exceeded"}},
-            RateLimitError,
-            "a limit was reached",
-            id="limit alone",
-        ),
-        pytest.param("", {"error": True}, ChatgptFreeError, NO_WORDS, id="True"),
-        pytest.param("", {"error": [1]}, ChatgptFreeError, NO_WORDS, id="a list"),
-        pytest.param("", {"error": "<br>"}, ChatgptFreeError, NO_WORDS, id="a tag"),
-        pytest.param("", {"msg": ""}, ChatgptFreeError, NO_WORDS, id="no message"),
-        pytest.param("", {"status": "error"}, ChatgptFreeError, NO_WORDS, id="status alone"),
-        pytest.param("", {"success": False}, ChatgptFreeError, NO_WORDS, id="failure alone"),
-        pytest.param("", {"success": False, "data": {}}, ChatgptFreeError, NO_WORDS, id="no data"),
-        pytest.param("error", {}, ChatgptFreeError, NO_WORDS, id="event of nothing"),
+        pytest.param(DONE, id="classic"),
+        pytest.param(event("done", "[DONE]"), id="assistant"),
+        pytest.param(event("done", {"finished": True}), id="current"),
+        pytest.param(event("done", {}), id="current, empty"),
     ],
 )
-def test_an_event_reports_an_error_with_words(name, data, kind, words):
-    with pytest.raises(ChatgptFreeError) as caught:
-        take((name, data))
-    assert type(caught.value) is kind
-    assert str(caught.value) == words
+def test_nothing_counts_after_an_end_marker(end):
+    assert read_answer(chunk("Hi"), end, chunk("no"), "x" * 99) == (["Hi"], None)
 
 
-MESSAGE_START = ("message_start", {"message_id": "m"})
-HI, BYE = ("", {"delta": "Hi"}), ("", {"delta": "Bye"})
+START, HI, BYE = event("message_start", {"message_id": "m"}), chunk("Hi"), chunk("Bye")
 
 
 def warning(words):
-    return ("warning", {"error": words})
+    return event("warning", {"error": words})
 
 
 @pytest.mark.parametrize(
-    ("events", "text"),
+    ("answer", "text"),
     [
-        pytest.param([MESSAGE_START, HI, BYE], "HiBye", id="one message"),
-        pytest.param([MESSAGE_START, HI, MESSAGE_START, BYE], "Hi\n\nBye", id="two messages"),
-        pytest.param([HI, *[MESSAGE_START] * 3, BYE, BYE], "Hi\n\nByeBye", id="three starts"),
-        pytest.param([MESSAGE_START, MESSAGE_START, HI], "Hi", id="no text before"),
-        pytest.param([HI, MESSAGE_START], "Hi", id="nothing behind"),
-        pytest.param([HI, MESSAGE_START, ("", {"delta": ""})], "Hi", id="no text behind"),
-        pytest.param(
-            [HI, MESSAGE_START, ("", {"delta": ""}), BYE], "Hi\n\nBye", id="an empty piece behind"
-        ),
-        pytest.param([HI, MESSAGE_START, warning(" (x)")], "Hi\n\n (x)", id="a warning behind"),
-        pytest.param([HI, warning(" four")], "Hi four", id="warning with a blank"),
-        pytest.param([HI, warning("\nfour")], "Hi\nfour", id="warning with a line break"),
-        pytest.param([HI, warning("Claude stopped.")], "Hi\n\nClaude stopped.", id="warning"),
-        pytest.param([warning("Claude stopped.")], "Claude stopped.", id="warning alone"),
-        pytest.param([HI, warning(""), BYE], "HiBye", id="warning of nothing"),
-        pytest.param([HI, ("warning", {}), BYE], "HiBye", id="warning without words"),
-        pytest.param([HI, ("status", {}), BYE], "HiBye", id="another event"),
+        pytest.param(START + HI + BYE, "HiBye", id="one message"),
+        pytest.param(START + HI + START + BYE, "Hi\n\nBye", id="two messages"),
+        pytest.param(HI + START * 3 + BYE + BYE, "Hi\n\nByeBye", id="three starts"),
+        pytest.param(START + START + HI, "Hi", id="no text before"),
+        pytest.param(HI + START, "Hi", id="nothing behind"),
+        pytest.param(HI + START + chunk("") + BYE, "Hi\n\nBye", id="an empty piece behind"),
+        pytest.param(HI + START + warning(" (x)"), "Hi\n\n (x)", id="a warning behind"),
+        pytest.param(HI + warning(" four"), "Hi four", id="warning with a blank"),
+        pytest.param(HI + warning("\nfour"), "Hi\nfour", id="warning with a line break"),
+        pytest.param(HI + warning("Claude stopped."), "Hi\n\nClaude stopped.", id="warning"),
+        pytest.param(warning("Claude stopped."), "Claude stopped.", id="warning alone"),
+        pytest.param(HI + warning("") + BYE, "HiBye", id="warning of nothing"),
+        pytest.param(HI + event("warning", {}) + BYE, "HiBye", id="warning without words"),
+        pytest.param(HI + event("status", {}) + BYE, "HiBye", id="another event"),
     ],
 )
-def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(events, text):
-    assert take(*events)[1] == text
+def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(answer, text):
+    texts, error = ask_site(CURRENT_PAGE, answer, CURRENT_DONE)
+    assert ("".join(texts), error) == (text, None)
 
 
 # ------------------------------------------------------------------------------- Answer: sources
 
 PARIS, ROME = "https://paris.example/?a=1&b=2", "http://rome.example/"
-
+PARIS_FOUND = {"title": "Paris today", "url": PARIS}
+ROME_FOUND = {"title": "Rome", "url": ROME}
 OPENAI_SOURCE = {
     "type": "char_location",
     "url": PARIS,
@@ -1856,14 +1417,12 @@ OPENAI_SOURCE = {
     "end_char_index": 5,
     "cited_text": "Paris",
 }
-
 CLAUDE_SOURCE = {
     "type": "web_search_result_location",
     "url": ROME,
     "title": "Rome",
     "cited_text": "Rome",
 }
-
 GOOGLE_SOURCES = {
     "searchEntryPoint": {"renderedContent": "<b>no</b>"},
     "groundingChunks": [
@@ -1872,234 +1431,152 @@ GOOGLE_SOURCES = {
     ],
 }
 
-PARIS_FOUND = {"title": "Paris today", "url": PARIS}
-ROME_FOUND = {"title": "Rome", "url": ROME}
-
 
 def citations(*sources):
-    """An event as its reader sees it: a list is no JSON object, so it stays text."""
-    return ("citations", json.dumps(sources))
+    return event("citations", json.dumps(sources))
 
 
 def done(**more):
-    return ("done", {"finished": True, **more})
+    return event("done", {"finished": True, **more})
+
+
+NO_SOURCES = [
+    {"url": "javascript:alert(1)"},
+    {"url": ROME + "\x1b[31m"},
+    {"url": 7, "uri": None},
+    {"title": "No address"},
+    {"web": "no"},
+    [CLAUDE_SOURCE],
+    "no",
+    None,
+]
+NONSENSE = [
+    event("citations", "no JSON"),
+    event("citations", "[" * 100_000),
+    event("citations", f'[{{"url": {DIGITS}}}]'),
+    event("citations", '"text"'),
+    event("citations", "7"),
+    event("citations", {"citations": {"url": ROME}}),
+    event("grounding_metadata", {"groundingChunks": 7}),
+    event("grounding_metadata", {"groundingChunks": {"web": {"uri": ROME}}}),
+    event("grounding_metadata", "[]"),
+    done(citations=7, grounding_metadata=["no"]),
+]
+REPEATED = [
+    citations(CLAUDE_SOURCE),
+    citations(OPENAI_SOURCE, CLAUDE_SOURCE),
+    done(citations=[OPENAI_SOURCE, {"url": ROME, "title": "Another title"}]),
+]
+SOURCES_IN_THE_END = done(citations=[OPENAI_SOURCE, CLAUDE_SOURCE])
+TEXT_IN_THE_END = done(citations=json.dumps([CLAUDE_SOURCE]))
+NO_TITLE = [{"title": ROME, "url": ROME}]
+LONG_TITLE = {"url": ROME, "title": "x" * 1000}
 
 
 @pytest.mark.parametrize(
     ("events", "sources"),
     [
-        pytest.param([HI, done()], [], id="none"),
+        pytest.param([], [], id="none"),
         pytest.param([citations(OPENAI_SOURCE)], [PARIS_FOUND], id="OpenAI's"),
         pytest.param([citations(CLAUDE_SOURCE)], [ROME_FOUND], id="Claude's"),
         pytest.param(
-            [("grounding_metadata", GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's"
+            [event("grounding_metadata", GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's"
         ),
+        pytest.param([event("citations", {"citations": [CLAUDE_SOURCE]})], [ROME_FOUND], id="dict"),
+        pytest.param([SOURCES_IN_THE_END], [PARIS_FOUND, ROME_FOUND], id="in the end"),
         pytest.param(
-            [("citations", {"citations": [CLAUDE_SOURCE]})],
-            [ROME_FOUND],
-            id="an object with a list",
+            [done(grounding_metadata=GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's end"
         ),
-        pytest.param(
-            [done(citations=[OPENAI_SOURCE, CLAUDE_SOURCE])],
-            [PARIS_FOUND, ROME_FOUND],
-            id="in the end",
-        ),
-        pytest.param(
-            [done(grounding_metadata=GOOGLE_SOURCES)],
-            [ROME_FOUND, PARIS_FOUND],
-            id="Google's in the end",
-        ),
-        pytest.param(
-            [done(citations=json.dumps([CLAUDE_SOURCE]))], [ROME_FOUND], id="text in the end"
-        ),
-        pytest.param(
-            [
-                citations(CLAUDE_SOURCE),
-                citations(OPENAI_SOURCE, CLAUDE_SOURCE),
-                done(citations=[OPENAI_SOURCE, {"url": ROME, "title": "Another title"}]),
-            ],
-            [ROME_FOUND, PARIS_FOUND],
-            id="each address once, in order",
-        ),
+        pytest.param([TEXT_IN_THE_END], [ROME_FOUND], id="text in the end"),
+        pytest.param(REPEATED, [ROME_FOUND, PARIS_FOUND], id="each address once, in order"),
         pytest.param(
             [citations({"url": ROME, "source_title": "Rome"})], [ROME_FOUND], id="a second title"
         ),
+        pytest.param([citations({"url": ROME, "title": None})], NO_TITLE, id="no title"),
         pytest.param(
-            [citations({"url": ROME, "title": None})],
-            [{"title": ROME, "url": ROME}],
-            id="no title",
+            [citations(LONG_TITLE)], [{"title": "x" * 300, "url": ROME}], id="a long title"
         ),
-        pytest.param(
-            [citations({"url": ROME, "title": "x" * 1000})],
-            [{"title": "x" * 300, "url": ROME}],
-            id="a long title",
-        ),
-        pytest.param(
-            [
-                citations(
-                    {"url": "javascript:alert(1)"},
-                    {"url": ROME + "\x1b[31m"},
-                    {"url": 7, "uri": None},
-                    {"title": "No address"},
-                    {"web": "no"},
-                    [CLAUDE_SOURCE],
-                    "no",
-                    None,
-                    CLAUDE_SOURCE,
-                )
-            ],
-            [ROME_FOUND],
-            id="one good among bad",
-        ),
-        pytest.param(
-            [
-                ("citations", "no JSON"),
-                ("citations", "[" * 100_000),
-                ("citations", f'[{{"url": {DIGITS}}}]'),
-                ("citations", '"text"'),
-                ("citations", "7"),
-                ("citations", {"citations": {"url": ROME}}),
-                ("grounding_metadata", {"groundingChunks": 7}),
-                ("grounding_metadata", {"groundingChunks": {"web": {"uri": ROME}}}),
-                ("grounding_metadata", "[]"),
-                done(citations=7, grounding_metadata=["no"]),
-            ],
-            [],
-            id="nonsense",
-        ),
+        pytest.param([citations(*NO_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one among bad"),
+        pytest.param(NONSENSE, [], id="nonsense"),
     ],
 )
-def test_the_sources_of_a_search_are_found_and_nonsense_does_no_harm(events, sources):
-    answer, text = take(HI, *events, *([] if events[-1][0] == "done" else [done()]))
-    answer.end(None)
-    assert answer.sources() == sources
-
-
-def test_a_reply_has_the_sources():
-    answer = [
-        CURRENT_HEAD,
-        CURRENT_TEXT,
-        "event: citations\n" + data(json.dumps([OPENAI_SOURCE])),
-        "event: done\n" + data({"finished": True, "citations": [OPENAI_SOURCE, CLAUDE_SOURCE]}),
-    ]
-    reply = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, *answer)).complete("Hi")
-    assert (reply, reply.sources) == ("Hello, wörld 🌍", [PARIS_FOUND, ROME_FOUND])
+def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, sources):
+    session = StubSession(CURRENT_PAGE, CURRENT_TEXT, *events, CURRENT_DONE)
+    reply = ChatgptFree(SITE, session=session).complete("Hi")
+    assert (reply, reply.sources) == ("Hello, wörld 🌍", sources)
 
 
 # ------------------------------------------------------------- Answer: forms and unknown events
 
 
+NEEDS_BROWSER = "the site asks for a check that needs a browser"
+ADVICE = (
+    "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
+    "cookies={…}, headers={'User-Agent': …}"
+)
+
+
 def form(**definition):
-    return "event: display_form_event\n" + data(definition)
+    return event("display_form_event", definition)
 
 
-UNKNOWN = "its events are not known here:"
+CONTACT = form(form_definition={"title": "Contact us", "fields": []})
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "words"),
+    ("answer", "title"),
     [
-        pytest.param(
-            form(form_definition={"title": "Contact us", "fields": []}) + CURRENT_DONE,
-            ChatgptFreeError,
-            "the site answers with a form: Contact us",
-            id="form",
-        ),
-        pytest.param(
-            form(title="Q &amp; A\n2") + CURRENT_DONE,
-            ChatgptFreeError,
-            "the site answers with a form: Q & A 2",
-            id="form without a definition",
-        ),
-        pytest.param(
-            form(form_definition=[7]) + CURRENT_DONE,
-            ChatgptFreeError,
-            "the site answers with a form: without a title",
-            id="form without a title",
-        ),
-        pytest.param(
-            form(title="Contact us"),
-            ChatgptFreeError,
-            "the site answers with a form: Contact us",
-            id="form without an end",
-        ),
-        pytest.param(
-            CURRENT_HEAD + "event: delta_v2\n" + data({"text": "Hi"}) + CURRENT_DONE,
-            ChatgptFreeError,
-            f"the site's answer is empty; {UNKNOWN} delta_v2",
-            id="unknown event",
-        ),
-        pytest.param(
-            "event: delta_v2\n" + data({"text": "Hi"}),
-            IncompleteReplyError,
-            f"the site sent no answer; {UNKNOWN} delta_v2",
-            id="unknown event without an end",
-        ),
-        pytest.param(
-            "event: delta_v2\ndata: Hi\n\n" + CURRENT_DONE,
-            ChatgptFreeError,
-            f"the site's answer is empty; {UNKNOWN} delta_v2",
-            id="unknown event of text",
-        ),
-        pytest.param(
-            "".join(f"event: {name}\ndata: {{}}\n\n" for name in "babcb") + CURRENT_DONE,
-            ChatgptFreeError,
-            f"the site's answer is empty; {UNKNOWN} b, a, c",
-            id="unknown events, each once",
-        ),
-        pytest.param(
-            "".join(f"event: e{number}\ndata: {{}}\n\n" for number in range(99)) + CURRENT_DONE,
-            ChatgptFreeError,
-            f"the site's answer is empty; {UNKNOWN} e0, e1, e2, e3, e4, e5, e6, e7, e8, e9",
-            id="many unknown events",
-        ),
-        pytest.param(
-            f"event: \x1b{'x' * 99}\ndata: {{}}\n\n" + CURRENT_DONE,
-            ChatgptFreeError,
-            f"the site's answer is empty; {UNKNOWN} {'x' * 50}",
-            id="a long name with a control character",
-        ),
-        pytest.param(
-            CURRENT_HEAD
-            + "".join(
-                f"event: {name}\ndata: {{}}\n\nevent: {name}\ndata: [1]\n\n"
-                for name in (
-                    "status",
-                    "citations",
-                    "grounding_metadata",
-                    "google_interaction_id",
-                    "thread_id",
-                    "thread.run.created",
-                    "warning",
-                )
-            )
-            + CURRENT_DONE,
-            ChatgptFreeError,
-            "the site's answer is empty",
-            id="known events",
-        ),
-        pytest.param(
-            "<title>Just a moment...</title>",
-            BlockedError,
-            f"{NEEDS_BROWSER}. {ADVICE}",
-            id="check",
-        ),
+        pytest.param(CONTACT + CURRENT_DONE, "Contact us", id="form"),
+        pytest.param(form(title="Q &amp; A\n2") + CURRENT_DONE, "Q & A 2", id="no definition"),
+        pytest.param(form(form_definition=[7]) + CURRENT_DONE, "without a title", id="no title"),
+        pytest.param(CONTACT, "Contact us", id="no end"),
     ],
 )
-def test_an_answer_without_text_says_what_came_instead(answer, kind, words):
+def test_a_form_in_place_of_an_answer_is_named_and_not_asked_for_twice(answer, title):
+    session = StubSession(CURRENT_PAGE, answer)
+    texts, error = collect(ChatgptFree(SITE, session=session).stream("Hi"))
+    words = f"the site answers with a form: {title}"
+    assert (texts, *told(error)) == ([], ChatgptFreeError, words)
+    assert len([fields for fields in session.fields if is_for_page(fields)]) == 1
+
+
+KNOWN = [
+    "status",
+    "citations",
+    "grounding_metadata",
+    "google_interaction_id",
+    "thread_id",
+    "thread.run.created",
+    "warning",
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        pytest.param(event("delta_v2", {"text": "Hi"}), "delta_v2", id="an object"),
+        pytest.param(event("delta_v2", "Hi"), "delta_v2", id="text"),
+        pytest.param("".join(event(name, {}) for name in "babcb"), "b, a, c", id="each once"),
+        pytest.param(
+            "".join(event(f"e{number}", {}) for number in range(99)),
+            "e0, e1, e2, e3, e4, e5, e6, e7, e8, e9",
+            id="many",
+        ),
+        pytest.param(event("\x1b" + "x" * 99, {}), "x" * 50, id="a long one"),
+    ],
+)
+def test_an_answer_without_text_names_the_events_that_are_not_known(answer, names):
+    texts, error = ask_site(CURRENT_PAGE, answer, CURRENT_DONE)
+    words = f"{EMPTY}; its events are not known here: {names}"
+    assert (texts, *told(error)) == ([], ChatgptFreeError, words)
     texts, error = ask_site(CURRENT_PAGE, answer)
-    assert (texts, type(error), str(error)) == ([], kind, words)
+    words = f"{NO_ANSWER}; its events are not known here: {names}"
+    assert (texts, *told(error)) == ([], IncompleteReplyError, words)
 
 
-def requests_for_the_page(*answer):
-    session = StubSession(CURRENT_PAGE, *answer)
-    collect(ChatgptFree(SITE, session=session).stream("Hi"))
-    return [fields for fields in session.fields if is_for_page(fields)]
-
-
-def test_a_form_is_not_asked_for_twice():
-    assert len(requests_for_the_page(form(title="Contact us") + CURRENT_DONE)) == 1
-    assert len(requests_for_the_page(CURRENT_DONE)) == 2
+def test_no_known_event_is_named_as_unknown():
+    known = "".join(event(name, {}) + event(name, "[1]") for name in KNOWN)
+    assert told(ask_site(CURRENT_PAGE, known, CURRENT_DONE)[1]) == (ChatgptFreeError, EMPTY)
 
 
 # --------------------------------------------------------------------------- Answer: text and end
@@ -2108,37 +1585,402 @@ def test_a_form_is_not_asked_for_twice():
 ASSISTANT = (
     "event: thread_id\ndata: thread_abc\n\n"
     "event: thread.message.delta\n"
-    'data: {"delta":{"content":[{"type":"text","text":{"value":"Hello"}}]}}\n\n'
+    'data: {"delta":{"content":[{"type":"text","text":{"value":"Hello"}},7]}}\n\n'
     'event: thread.message.completed\ndata: {"delta":{"content":"not again"}}\n\n'
     "event: done\ndata: [DONE]\n\n"
 )
-
 OLD_CUT = data({"id": "1", "choices": [{"text": "Hel"}]})
+OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
+INDENTED = json.dumps(JSON_ANSWER, indent=2) + "\n"
+THREE_LINES = 'data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n'
+HELLO = {"choices": [{"delta": {"content": "Hello"}}]}
+WORLD = "Hello, wörld 🌍"
+FOUR = "Hello four (Incomplete: max_output_tokens)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        pytest.param(CLASSIC_ANSWER, WORLD, id="classic"),
+        pytest.param(CLASSIC_ANSWER[:-2], WORLD, id="no last line end"),
+        pytest.param(CLASSIC_ANSWER.replace("\n", "\r\n"), WORLD, id="CRLF"),
+        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n"), WORLD, id="single line ends"),
+        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n: a\n\nid: 7\n\n"), WORLD, id="comments"),
+        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING), WORLD, id="warnings"),
+        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), WORLD, id="in events"),
+        pytest.param("\ufeff" + CLASSIC_ANSWER, WORLD, id="byte order mark"),
+        pytest.param(chunk("Hello") + STOP, "Hello", id="no end marker"),
+        pytest.param(chunk("Hello", finish_reason="stop"), "Hello", id="finished with its text"),
+        pytest.param(chunk("Hel", finish_reason="stop") + chunk("lo"), "Hello", id="and more text"),
+        pytest.param(data({"usage": None}) + chunk("Hello") + DONE, "Hello", id="empty events"),
+        pytest.param(completion(None) + chunk("Hello") + DONE, "Hello", id="odd choices"),
+        pytest.param(chunk(7) + chunk("Hello") + chunk(None) + DONE, "Hello", id="odd deltas"),
+        pytest.param(event("message", {"id": 1, **HELLO}) + DONE, "Hello", id="a name and an id"),
+        pytest.param(event("message", {"object": "a", **HELLO}) + DONE, "Hello", id="an object"),
+        pytest.param(data("[LIMITED]") + data("{x") + chunk("Hello") + DONE, "Hello", id="noise"),
+        pytest.param(THREE_LINES + DONE, "Hello", id="data on three lines"),
+        pytest.param(ASSISTANT, "Hello", id="assistant"),
+        pytest.param(OLD_MODEL, "Hello", id="old model"),
+        pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", id="JSON"),
+        pytest.param('{"data": "Hello"}', "Hello", id="JSON of data alone"),
+        pytest.param(INDENTED, "Hello, wörld", id="JSON on many lines"),
+        pytest.param("\n" + WARNING + INDENTED + WARNING, "Hello, wörld", id="JSON and warnings"),
+        pytest.param("\ufeff" + WARNING + "\ufeff" + INDENTED, "Hello, wörld", id="JSON and marks"),
+        pytest.param(chunk("Hello") + STOP + INDENTED, "Hello", id="JSON behind the text"),
+        pytest.param(chunk("Hello", finish_reason="length") + INDENTED, "Hello", id="and a limit"),
+        pytest.param(chunk("") + WARNING + INDENTED, "Hello, wörld", id="JSON behind no text"),
+        pytest.param(CURRENT_ANSWER, WORLD, id="current"),
+        pytest.param(CURRENT_ANSWER.replace("\n", "\r\n"), WORLD, id="current, CRLF"),
+        pytest.param(data({"delta": "Hello"}) + warning(FOUR[5:]) + DONE, FOUR, id="warning"),
+        pytest.param(event("delta_v2", "no") + chunk("Hello") + DONE, "Hello", id="unknown events"),
+        pytest.param(chunk("Hello") + CONTACT + CURRENT_DONE, "Hello", id="form behind text"),
+        pytest.param(
+            CURRENT_HEAD + data({"delta": "Hello!"}) + CURRENT_ANSWER,
+            "Hello!\n\nHello, wörld 🌍",
+            id="greeting and answer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("cut", ["whole", "bytes"])
+def test_an_answer_gives_its_text(answer, text, cut):
+    """In one read, or with every character and line cut in two."""
+    raw = answer.encode()
+    pieces = [raw] if cut == "whole" else [raw[i : i + 1] for i in range(len(raw))]
+    texts, error = read_answer(*pieces)
+    assert ("".join(texts), error) == (text, None)
+    assert all(texts)
+
+
+def test_a_cut_after_the_end_of_an_answer_is_ignored():
+    assert read_answer(chunk("Hello") + STOP, ConnectionResetError()) == (["Hello"], None)
+
+
+@pytest.mark.parametrize("name", ["data", "event", "id", "retry"])
+def test_a_field_cut_in_its_name_is_an_incomplete_reply(name):
+    for end in range(1, len(name) + 1):
+        assert type(read_answer(name[:end])[1]) is IncompleteReplyError
+        texts, error = read_answer(chunk("Hello") + name[:end])
+        assert (texts, error.partial) == (["Hello"], "Hello")
+        assert told(error) == (IncompleteReplyError, "the answer broke off")
+
+
+# ---------------------------------------------------------------------------------- Answer: limits
+
+
+NO_END = "the site sent 50,000 bytes without an end or any text of an answer"
+
+
+@pytest.mark.parametrize(
+    ("endless", "words"),
+    [
+        pytest.param(b"data: x" * 900, "the site sent a line of over 20,000 bytes", id="data"),
+        pytest.param(b"x" * 50, "the site sent a line of over 20,000 bytes", id="bytes"),
+        pytest.param(b"word\n" * 900, NO_END, id="lines"),
+        pytest.param(b": ping\n\n" * 900, NO_END, id="comments"),
+        pytest.param(b"data: {}\n\n" * 900, NO_END, id="events"),
+        pytest.param(b'{"a":\n' * 900, NO_END, id="objects"),
+        pytest.param(b'data: {"a":\n' * 900, NO_END, id="objects in data"),
+        pytest.param(b"data: [1]\n" * 900, NO_END, id="lists in data"),
+    ],
+)
+def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_limits):
+    """In some 20 bytes for each that is read before the error, of many millions in all."""
+    set_limits(line=20_000, body=50_000)
+    pieces = [endless] * 10_000
+    with peak_memory() as peak:
+        _, error = read_answer(*pieces)
+        assert peak() < 1.5e6
+    assert told(error) == (ChatgptFreeError, words)
+
+
+def test_an_answer_with_text_in_it_may_be_longer_than_one_without(set_limits):
+    set_limits(body=1000)
+    assert read_answer(*[chunk("word ")] * 100, DONE) == (["word "] * 100, None)
+
+
+def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, set_limits):
+    set_limits(answer=100_000)
+    add_classic(mock, chunk("words " * 100) * 1000)
+    with pytest.raises(IncompleteReplyError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert str(caught.value) == ("the answer broke off: it is longer than 100,000 characters")
+    assert caught.value.partial == "words " * 16_700
+
+
+# ---------------------------------------------------------------------------------- Answer: errors
+
 
 QUOTA = {
     "error": "Enough for today.",
     "quota_notice": {"type": "quota_notice", "message": "Enough for today."},
 }
-
 RAW_ERROR = (
     '{\n  "error": {\n    "message": "Incorrect API key provided",\n'
     '    "code": "invalid_api_key"\n  }\n}\n'
 )
+HALF_A_RAW_ERROR = RAW_ERROR[:70].rstrip()
+WRONG_KEY = "Incorrect API key provided"
+INVALID = disguised("Invalid") + disguised(" key.")
+TWO_LINES = disguised("two@lines").replace("@", "\n")
+QUOTES = disguised("the @key@").replace("@", '"') + disguised(" is bad")
+BROKEN_JSON = json.dumps({"status": "error", "msg": "It&#039;s <b>broken</b>"})
+NO_CHECK = {"error": "No.", "ts_required": False, "data": {"quota_notice": None}}
+REPORT = {"message": "Down", "type": "server_error"}
+FAILURE = {"success": False, "data": {"message": "Not here.", "code": "embed_not_available"}}
+CRITICAL = "<p>There has been a critical error.</p>"
+HTML_502 = "<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway"
 
-TRANSCRIPTS = [
-    CLASSIC_ANSWER,
-    WARNING + json.dumps(JSON_ANSWER, indent=1),
-    chunk("Hel")
-    + WARNING
-    + chunk("lo")
-    + (dressed("Inv") + dressed("@x@").replace("@", '"') + DRESSED_STOP) * 2,
-    ASSISTANT + RAW_ERROR,
-    CURRENT_ANSWER[4090:],
-    data({"delta": "Hel"})
-    + 'event: warning\ndata: {"error":" four"}\n\n'
-    + "event: error\n"
-    + data(QUOTA),
-]
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(BROKEN_JSON, "It's broken", id="JSON"),
+        pytest.param(WARNING + BROKEN_JSON, "It's broken", id="JSON behind a warning"),
+        pytest.param('{"error": true, "message": "Bad key"}', "Bad key", id="message and error"),
+        pytest.param(data({"error": REPORT}), "Down", id="event"),
+        pytest.param(
+            data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, "Banned", id="ban"
+        ),
+        pytest.param(data(FAILURE), "Not here.", id="failure"),
+        pytest.param(data(NO_CHECK), "No.", id="neither check nor quota"),
+        pytest.param(event("message", {"status": "error", "msg": "No."}), "No.", id="with a name"),
+        pytest.param(
+            event("assistant_error", {"msg": "No assistant"}), "No assistant", id="thread"
+        ),
+        pytest.param(event("error", {"error": "Guests may not"}), "Guests may not", id="error"),
+        pytest.param(event("error", "API down"), "API down", id="error event of text"),
+        pytest.param(CURRENT_HEAD + error_event("No guests"), "No guests", id="current error"),
+        # disguised errors
+        pytest.param((INVALID + DISGUISED_STOP) * 2, "Invalid key.", id="disguised twice"),
+        pytest.param(INVALID + DONE, "Invalid key.", id="disguised and done"),
+        pytest.param(INVALID, "Invalid key.", id="disguised, no end"),
+        pytest.param(
+            INVALID + DISGUISED_STOP + data("[LIMITED]"), "Invalid key.", id="and limited"
+        ),
+        pytest.param(disguised("limited edition"), "limited edition", id="disguised, no limit"),
+        pytest.param(QUOTES + DISGUISED_STOP, 'the "key" is bad', id="disguised quotes"),
+        pytest.param(TWO_LINES + DISGUISED_STOP, "two lines", id="disguised line break"),
+        pytest.param(RAW_ERROR + DISGUISED_STOP, WRONG_KEY, id="raw error"),
+        pytest.param(RAW_ERROR[:-1] + INVALID + DISGUISED_STOP, WRONG_KEY, id="raw and disguised"),
+        pytest.param(
+            HALF_A_RAW_ERROR + "\n" + DISGUISED_STOP,
+            '{ "error": { "message": "Incorrect API key provided", "code"',
+            id="half a raw error",
+        ),
+        pytest.param(HALF_A_RAW_ERROR + INVALID, "Invalid key.", id="half a raw and disguised"),
+        # what is no event
+        pytest.param(data("[LIMITED]"), "[LIMITED]", id="limited"),
+        pytest.param(HTML_502, "502 Bad Gateway", id="HTML"),
+        pytest.param(WARNING * 30 + CRITICAL, CRITICAL[3:-4], id="warnings before HTML"),
+        pytest.param("0", "0", id="zero"),
+        # nothing
+        pytest.param(ROLE + STOP + DONE, EMPTY, id="empty"),
+        pytest.param(CURRENT_HEAD + CURRENT_DONE, EMPTY, id="empty, current"),
+        pytest.param('{"status": "success", "msg": "Oh", "data": ""}', EMPTY, id="empty JSON"),
+        pytest.param('{"status": "success", "data": null}', EMPTY, id="JSON of nothing"),
+    ],
+)
+def test_an_error_in_place_of_an_answer_is_told_in_the_sites_words(answer, words):
+    texts, error = read_answer(answer)
+    assert (texts, *told(error)) == ([], ChatgptFreeError, words)
+    assert error.partial == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(data({"error": {"code": 500}}), id="code alone"),
+        pytest.param(data({"error": True}), id="True"),
+        pytest.param(data({"error": [1]}), id="a list"),
+        pytest.param(data({"error": "<br>"}), id="a tag"),
+        pytest.param(data({"msg": ""}), id="no message"),
+        pytest.param(data({"status": "error"}), id="status alone"),
+        pytest.param(data({"success": False}), id="failure alone"),
+        pytest.param(data({"success": False, "data": {}}), id="no data"),
+        pytest.param(event("error", {}), id="event of nothing"),
+        pytest.param(event("message", {"choices": [{"finish_reason": "stop"}]}), id="disguised"),
+    ],
+)
+def test_an_error_without_words_says_so(answer):
+    words = "the site reported an error without words"
+    assert told(read_answer(answer)[1]) == (ChatgptFreeError, words)
+
+
+TOKEN_LIMIT = {"msg": "Used up", "tokenLimitReached": True}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(json.dumps(TOKEN_LIMIT), "Used up", id="token limit in JSON"),
+        pytest.param(data(TOKEN_LIMIT), "Used up", id="token limit in an event"),
+        pytest.param(
+            data({"error": {"message": "Slow", "code": "rate_limit_exceeded"}}), "Slow", id="code"
+        ),
+        pytest.param(
+            data({"error": {"code": "rate_limit_exceeded"}}), "a limit was reached", id="code alone"
+        ),
+        pytest.param(event("error", QUOTA), "Enough for today.", id="quota"),
+        pytest.param(
+            data({"success": False, "data": {"message": "Enough.", "quota_notice": {"type": "x"}}}),
+            "Enough.",
+            id="quota one level down",
+        ),
+        pytest.param(
+            event("error", {"error": {"message": "Enough.", "quota_notice": {"type": "x"}}}),
+            "Enough.",
+            id="quota in the error",
+        ),
+        pytest.param(error_event("credits have run out"), "credits have run out", id="credits"),
+        pytest.param(disguised("Your quota is used up"), "Your quota is used up", id="disguised"),
+        pytest.param(disguised("Too many requests"), "Too many requests", id="too many"),
+    ],
+)
+def test_a_limit_in_place_of_an_answer_is_told_by_its_words_or_flags(answer, words):
+    assert told(read_answer(answer)[1]) == (RateLimitError, words)
+
+
+CHECK = {"error": "Solve this", "ts_required": True}
+LOWER_CHECK = {"success": False, "data": {"message": "Solve this", "ts_required": True}}
+CHECK_IN_ERROR = {"error": {"message": "Solve this", "ts_required": 1}}
+CHECK_WORDS = f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}'
+CHECK_WITHOUT_WORDS = f"{NEEDS_BROWSER}. {ADVICE}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(json.dumps(CHECK), CHECK_WORDS, id="JSON"),
+        pytest.param(data(CHECK), CHECK_WORDS, id="event"),
+        pytest.param(CURRENT_HEAD + event("error", CHECK), CHECK_WORDS, id="current"),
+        pytest.param(data(LOWER_CHECK), CHECK_WORDS, id="one level down"),
+        pytest.param(event("error", CHECK_IN_ERROR), CHECK_WORDS, id="in the error"),
+        pytest.param(
+            data({"success": False, "data": {"ts_required": True}}),
+            CHECK_WITHOUT_WORDS,
+            id="no words",
+        ),
+        pytest.param("<title>Just a moment...</title>", CHECK_WITHOUT_WORDS, id="page"),
+    ],
+)
+def test_a_check_in_place_of_an_answer_says_what_to_do(answer, words):
+    assert told(read_answer(answer)[1]) == (BlockedError, words)
+
+
+OVERLOADED = {"error": {"message": "Overloaded", "code": "rate_limit_exceeded"}}
+WELCOME_PAGE = "<p>Welcome!</p>\n\n"
+CUT_TEXT = 'data: {"choices":[{"delta":{"content":"wor'
+
+
+@pytest.mark.parametrize(
+    ("answer", "partial", "reason"),
+    [
+        pytest.param(chunk("Hello") + data({"error": REPORT}), "Hello", ": Down", id="error"),
+        pytest.param(chunk("Hello") + data(OVERLOADED), "Hello", ": Overloaded", id="limit"),
+        pytest.param(chunk("Hello") + INVALID, "Hello", ": Invalid key.", id="disguised"),
+        pytest.param(chunk("Hello") + error_event("Closed"), "Hello", ": Closed", id="event"),
+        pytest.param(HI + event("error", QUOTA), "Hi", ": Enough for today.", id="quota"),
+        pytest.param(chunk("Hello") + CRITICAL, "Hello", f": {CRITICAL[3:-4]}", id="HTML"),
+        pytest.param(chunk("Hello") + chunk(" wor"), "Hello wor", "", id="cut between events"),
+        pytest.param(chunk("Hello") + chunk(" world")[:-9], "Hello", "", id="cut in an event"),
+        pytest.param(chunk("Hello") + CUT_TEXT, "Hello", "", id="cut in an event's text"),
+        pytest.param(chunk("Hello", finish_reason=None), "Hello", "", id="not finished"),
+        pytest.param(CURRENT_HEAD + data({"delta": "Hel"}), "Hel", "", id="cut, current"),
+        pytest.param(WELCOME_PAGE + data("[LIMITED]") + HI, "Hi", "", id="noise before text"),
+        pytest.param(HI + WELCOME_PAGE + BYE, "HiBye", "", id="noise between texts"),
+        pytest.param(chunk("Hello") + json.dumps(JSON_ANSWER), "Hello", "", id="JSON behind text"),
+        pytest.param(OLD_CUT + INDENTED, "Hel", "", id="JSON behind an old model's text"),
+        pytest.param(json.dumps(JSON_ANSWER)[:60], "", " before any text", id="half a JSON"),
+        pytest.param("dat", "", " before any text", id="half a field's name"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_an_incomplete_reply(answer, partial, reason):
+    texts, error = read_answer(answer)
+    assert told(error) == (IncompleteReplyError, "the answer broke off" + reason)
+    assert "".join(texts) == error.partial == partial
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        pytest.param(
+            ConnectionResetError("reset by peer"),
+            "lost the connection to site.example: reset by peer",
+            id="reset",
+        ),
+        pytest.param(
+            socket.timeout("timed out"), "nothing came from site.example for 7 seconds", id="stall"
+        ),
+        pytest.param("x" * 1001, "the site sent a line of over 1,000 bytes", id="a long line"),
+        pytest.param(
+            ": ping\n\n" * 2000,
+            "the site sent 10,000 bytes without an end or any text of an answer",
+            id="no end",
+        ),
+    ],
+)
+def test_a_failure_after_some_text_has_the_text_and_the_reason(end, reason, set_limits):
+    set_limits(line=1000, body=10_000)
+    session = StubSession(CLASSIC_PAGE, chunk("Hel"), chunk("lo"), end)
+    bot = ChatgptFree(SITE, session=session, timeout=7)
+    texts, error = collect(bot.stream("Hi"))
+    with pytest.raises(IncompleteReplyError) as caught:
+        bot.complete("Hi")
+    assert texts == ["Hel", "lo"]
+    for broken in (error, caught.value):
+        assert told(broken) == (IncompleteReplyError, f"the answer broke off: {reason}")
+        assert broken.partial == "Hello"
+
+
+def test_the_words_of_an_error_are_short_and_on_one_line():
+    _, error = read_answer("<h1>Oh\nno</h1>\x1b[31m" + "<p>very</p>" * 1000)
+    assert str(error) == "Oh no [31m" + " very" * 57 + " ver…"
+
+
+SAY = "Say &amp;lt; for &lt;, &amp;amp; for &amp;"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(json.dumps({"status": "error", "msg": SAY}), id="JSON"),
+        pytest.param(f"<p>{SAY}</p>", id="HTML"),
+        pytest.param(f"<title>{SAY}</title>" + "<p>very</p>" * 100, id="title"),
+    ],
+)
+def test_the_words_of_an_error_are_unescaped_once(answer):
+    _, error = read_answer(answer)
+    assert str(error) == "Say &lt; for <, &amp; for &"
+
+
+LONG_WORDS = f"Oh no &#{'1' * 291}…"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(f'{{"msg": "Oh no &#{DIGITS};"}}', LONG_WORDS, id="JSON"),
+        pytest.param(f"<p>Oh no &#{DIGITS};", LONG_WORDS, id="HTML"),
+        pytest.param(f"<p>Oh no &#x{DIGITS};", "Oh no \ufffd", id="hexadecimal"),
+        pytest.param(f'Oh no {{"code": {DIGITS}}}', f'Oh no {{"code": {"1" * 284}…', id="number"),
+        pytest.param(data({"error": f"Oh no &#{DIGITS};"}), LONG_WORDS, id="event"),
+    ],
+)
+def test_numbers_of_5000_digits_in_an_error_do_no_harm(answer, words):
+    assert told(read_answer(answer)[1]) == (ChatgptFreeError, words)
+
+
+# -------------------------------------------------------------------------- Answer: damaged bodies
+
+
+TRANSCRIPTS = {
+    "classic": CLASSIC_ANSWER,
+    "JSON": WARNING + json.dumps(JSON_ANSWER, indent=1),
+    "disguised": chunk("Hel") + WARNING + chunk("lo") + (QUOTES + DISGUISED_STOP) * 2,
+    "assistant": ASSISTANT + RAW_ERROR,
+    "current": CURRENT_ANSWER[4090:],
+    "current error": data({"delta": "Hel"}) + warning(" four") + event("error", QUOTA),
+}
 
 
 def text_of(bot):
@@ -2148,6 +1990,19 @@ def text_of(bot):
     assert getattr(error, "partial", "") == ("".join(texts) if error else "")
     assert not (error and texts) or isinstance(error, IncompleteReplyError)
     return "".join(texts)
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS.values(), ids=TRANSCRIPTS.keys())
+def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
+    page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
+    raw = transcript.encode()
+    session = StubSession(page, raw)
+    bot = ChatgptFree(SITE, session=session)
+    whole = text_of(bot)
+    assert whole
+    for end in range(len(raw)):
+        session.answer = [raw[:end]]
+        assert whole.startswith(text_of(bot))
 
 
 JUNK = [
@@ -2174,6 +2029,19 @@ def mutated(raw, chance):
         raw[at : at + length] = junk
     return bytes(raw)
 
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_answers_raise_only_the_librarys_and_requests_exceptions(seed):
+    chance = random.Random(seed)
+    for _ in range(200):
+        page = chance.choice([CLASSIC_PAGE, CURRENT_PAGE])
+        answer = chance.choice(list(TRANSCRIPTS.values())).encode()
+        if chance.random() < 0.3:
+            page = mutated(page.encode(), chance)
+        text_of(ChatgptFree(SITE, session=StubSession(page, mutated(answer, chance))))
+
+
+# ---------------------------------------------------------------------------------- Answer: growth
 
 HOSTILE_ERRORS = {
     "titles": "|<title|",
@@ -2213,711 +2081,6 @@ HOSTILE_ERRORS = {
 }
 
 
-OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
-
-
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        pytest.param(CLASSIC_ANSWER, "Hello, wörld 🌍", id="classic"),
-        pytest.param(chunk("Hello") + DONE + chunk("ignored"), "Hello", id="text behind the end"),
-        pytest.param(chunk("Hello") + STOP, "Hello", id="no end marker"),
-        pytest.param(chunk("Hello", finish_reason="stop"), "Hello", id="finished with its text"),
-        pytest.param(
-            chunk("Hel", finish_reason="stop") + chunk("lo") + DONE,
-            "Hello",
-            id="text behind the last",
-        ),
-        pytest.param(
-            chunk("Hello") + STOP + json.dumps({"status": "success", "msg": "ok", "data": "Hello"}),
-            "Hello",
-            id="JSON of the same",
-        ),
-        pytest.param(ASSISTANT, "Hello", id="assistant"),
-        pytest.param(OLD_MODEL + DONE, "Hello", id="old model"),
-        pytest.param(
-            data({"choices": []}) + chunk("Hello") + data({"usage": None}) + DONE,
-            "Hello",
-            id="empty events",
-        ),
-        pytest.param(
-            chunk(None)
-            + chunk("Hello")
-            + data({"choices": None})
-            + data({"choices": [None]})
-            + DONE,
-            "Hello",
-            id="odd choices",
-        ),
-        pytest.param(
-            data({"id": 1, "choices": [{"delta": None}]})
-            + chunk(7)
-            + chunk("Hello")
-            + data("null")
-            + DONE,
-            "Hello",
-            id="odd deltas",
-        ),
-        pytest.param(CLASSIC_ANSWER.replace("\n", "\r\n"), "Hello, wörld 🌍", id="CRLF"),
-        pytest.param(
-            CLASSIC_ANSWER.replace("\n\n", "\n"), "Hello, wörld 🌍", id="single line ends"
-        ),
-        pytest.param(
-            CLASSIC_ANSWER.replace("\n\n", "\n\n: ping\n\nid: 7\nretry: 10\n\n"),
-            "Hello, wörld 🌍",
-            id="comments and other fields",
-        ),
-        pytest.param(
-            CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING),
-            "Hello, wörld 🌍",
-            id="warnings between events",
-        ),
-        pytest.param(
-            CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING),
-            "Hello, wörld 🌍",
-            id="warnings in events",
-        ),
-        pytest.param("\ufeff" + chunk("Hello") + DONE, "Hello", id="byte order mark"),
-        pytest.param(CLASSIC_ANSWER[:-2], "Hello, wörld 🌍", id="no last line end"),
-        pytest.param("event: message\n" + chunk("Hello") + DONE, "Hello", id="name of an error"),
-        pytest.param(
-            data("[LIMITED]") + data("{broken") + chunk("Hello") + DONE, "Hello", id="noise"
-        ),
-        pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", id="JSON"),
-        pytest.param('{"data": "Hello"}', "Hello", id="JSON of data alone"),
-        pytest.param(
-            chunk("Hello") + STOP + json.dumps(JSON_ANSWER), "Hello", id="JSON behind the text"
-        ),
-        pytest.param(
-            json.dumps(JSON_ANSWER, indent=2) + "\n", "Hello, wörld", id="JSON on many lines"
-        ),
-        pytest.param(
-            "\n" + WARNING + json.dumps(JSON_ANSWER, indent=2) + "\n" + WARNING,
-            "Hello, wörld",
-            id="JSON between warnings",
-        ),
-        pytest.param(
-            "\ufeff" + WARNING + "\ufeff" + json.dumps(JSON_ANSWER),
-            "Hello, wörld",
-            id="JSON behind marks and a warning",
-        ),
-        pytest.param(
-            chunk("Hello", finish_reason="length") + json.dumps(JSON_ANSWER) + "\n",
-            "Hello",
-            id="JSON behind a last text",
-        ),
-        pytest.param(
-            chunk("") + WARNING + json.dumps(JSON_ANSWER) + "\n",
-            "Hello, wörld",
-            id="JSON behind an empty text",
-        ),
-        pytest.param(CURRENT_ANSWER, "Hello, wörld 🌍", id="current"),
-        pytest.param(CURRENT_ANSWER.replace("\n", "\r\n"), "Hello, wörld 🌍", id="current, CRLF"),
-        pytest.param(
-            data({"delta": "Hello"})
-            + 'event: warning\ndata: {"error":" four (Incomplete: max_output_tokens)"}\n\n'
-            + CURRENT_DONE,
-            "Hello four (Incomplete: max_output_tokens)",
-            id="current warning",
-        ),
-        pytest.param(
-            'data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n' + DONE,
-            "Hello",
-            id="data on three lines",
-        ),
-        pytest.param(
-            'event: delta_v2\ndata: {"delta":"no"}\n\nevent: delta_v3\ndata: [1]\n\n'
-            + data({"delta": "Hello"})
-            + CURRENT_DONE,
-            "Hello",
-            id="unknown events",
-        ),
-        pytest.param(
-            data({"delta": "Hello"}) + form(title="Contact us") + CURRENT_DONE,
-            "Hello",
-            id="form behind text",
-        ),
-        pytest.param(
-            CURRENT_HEAD + data({"delta": "Hello!"}) + CURRENT_ANSWER,
-            "Hello!\n\nHello, wörld 🌍",
-            id="greeting and answer",
-        ),
-    ],
-)
-@pytest.mark.parametrize("cut", ["whole", "bytes"])
-def test_an_answer_gives_its_text(answer, text, cut):
-    """In one read, or with every character and line cut in two."""
-    raw = answer.encode()
-    pieces = [raw] if cut == "whole" else [raw[i : i + 1] for i in range(len(raw))]
-    texts, error = read_answer(*pieces)
-    assert "".join(texts) == text
-    assert error is None
-    assert all(texts)
-
-
-def test_a_cut_after_the_end_of_an_answer_is_ignored():
-    assert read_answer(chunk("Hello") + STOP, ConnectionResetError()) == (["Hello"], None)
-
-
-@pytest.mark.parametrize(
-    "field",
-    [field[:end] for field in ("data", "event", "id", "retry") for end in range(1, len(field) + 1)],
-)
-def test_a_field_cut_in_its_name_is_an_incomplete_reply(field):
-    assert isinstance(ask_site(CLASSIC_PAGE, field)[1], IncompleteReplyError)
-    texts, error = ask_site(CLASSIC_PAGE, chunk("Hello") + field)
-    assert (texts, type(error), error.partial) == (["Hello"], IncompleteReplyError, "Hello")
-
-
-# ---------------------------------------------------------------------------------- Answer: limits
-
-
-NO_END = "the site sent 50,000 bytes without an end or any text of an answer"
-
-
-@pytest.mark.parametrize(
-    ("endless", "words"),
-    [
-        pytest.param(b"data: x" * 900, "the site sent a line of over 20,000 bytes", id="data"),
-        pytest.param(b"x" * 50, "the site sent a line of over 20,000 bytes", id="bytes"),
-        pytest.param(b"word\n" * 900, NO_END, id="lines"),
-        pytest.param(b": ping\n\n" * 900, NO_END, id="comments"),
-        pytest.param(b"data: {}\n\n" * 900, NO_END, id="events"),
-        pytest.param(b'{"a":\n' * 900, NO_END, id="objects"),
-        pytest.param(b'data: {"a":\n' * 900, NO_END, id="objects in data"),
-        pytest.param(b"data: [1]\n" * 900, NO_END, id="lists in data"),
-    ],
-)
-def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_limits):
-    """In some 20 bytes for each that is read before the error, of many millions in all."""
-    set_limits(line=20_000, body=50_000)
-    pieces = [endless] * 10_000
-    with peak_memory() as peak:
-        _, error = read_answer(*pieces)
-        assert peak() < 1.5e6
-    assert type(error) is ChatgptFreeError
-    assert str(error) == words
-
-
-def test_an_answer_with_text_in_it_may_be_longer_than_one_without(set_limits):
-    set_limits(body=1000)
-    assert read_answer(*[chunk("word ")] * 100, DONE) == (["word "] * 100, None)
-
-
-def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, set_limits):
-    set_limits(answer=100_000)
-    add_classic(mock, chunk("words " * 100) * 1000)
-    with pytest.raises(IncompleteReplyError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == ("the answer broke off: it is longer than 100,000 characters")
-    assert caught.value.partial == "words " * 16_700
-
-
-# ---------------------------------------------------------------------------------- Answer: errors
-
-
-TOKEN_LIMIT = {"msg": "You have reached your token limit.", "tokenLimitReached": True}
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind", "words", "partial"),
-    [
-        pytest.param(
-            json.dumps({"status": "error", "msg": "It&#039;s <b>broken</b>"}),
-            ChatgptFreeError,
-            "It's broken",
-            "",
-            id="JSON",
-        ),
-        pytest.param(
-            WARNING + json.dumps({"status": "error", "msg": "No."}, indent=1),
-            ChatgptFreeError,
-            "No.",
-            "",
-            id="JSON behind a warning",
-        ),
-        pytest.param(
-            json.dumps(TOKEN_LIMIT),
-            RateLimitError,
-            "You have reached your token limit.",
-            "",
-            id="token limit in JSON",
-        ),
-        pytest.param(
-            data(TOKEN_LIMIT),
-            RateLimitError,
-            "You have reached your token limit.",
-            "",
-            id="token limit in an event",
-        ),
-        pytest.param(
-            data({"msg": "Bad word", "messageFlagged": True}) + CLASSIC_ANSWER,
-            ChatgptFreeError,
-            "Bad word",
-            "",
-            id="flagged",
-        ),
-        pytest.param(
-            data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER,
-            ChatgptFreeError,
-            "Banned",
-            "",
-            id="banned",
-        ),
-        pytest.param(
-            (dressed("Invalid") + dressed(" key.") + DRESSED_STOP) * 2 + data("[LIMITED]"),
-            ChatgptFreeError,
-            "Invalid key.",
-            "",
-            id="dressed up twice",
-        ),
-        pytest.param(
-            dressed("Invalid") + dressed(" key."),
-            ChatgptFreeError,
-            "Invalid key.",
-            "",
-            id="dressed up without an end",
-        ),
-        pytest.param(
-            dressed("Invalid") + dressed(" key.") + DONE,
-            ChatgptFreeError,
-            "Invalid key.",
-            "",
-            id="dressed up and done",
-        ),
-        pytest.param(
-            dressed("Your quota is used up") + DRESSED_STOP,
-            RateLimitError,
-            "Your quota is used up",
-            "",
-            id="dressed-up quota",
-        ),
-        pytest.param(
-            dressed("Too many requests") + DRESSED_STOP,
-            RateLimitError,
-            "Too many requests",
-            "",
-            id="dressed-up limit",
-        ),
-        pytest.param(
-            dressed("Cannot generate limited editions") + DRESSED_STOP,
-            ChatgptFreeError,
-            "Cannot generate limited editions",
-            "",
-            id="dressed up, no limit",
-        ),
-        pytest.param(
-            dressed("the")
-            + dressed(" @key@").replace("@", '"')
-            + dressed(" is bad")
-            + DRESSED_STOP,
-            ChatgptFreeError,
-            'the "key" is bad',
-            "",
-            id="dressed-up quotes",
-        ),
-        pytest.param(
-            dressed("two@lines").replace("@", "\n") + DRESSED_STOP,
-            ChatgptFreeError,
-            "two lines",
-            "",
-            id="dressed-up line break",
-        ),
-        pytest.param(
-            chunk("Hello") + dressed("Overloaded") + DRESSED_STOP,
-            IncompleteReplyError,
-            "the answer broke off: Overloaded",
-            "Hello",
-            id="dressed up behind text",
-        ),
-        pytest.param(
-            RAW_ERROR + DRESSED_STOP,
-            ChatgptFreeError,
-            "Incorrect API key provided",
-            "",
-            id="raw error",
-        ),
-        pytest.param(
-            RAW_ERROR[:70] + "\n" + DRESSED_STOP,
-            ChatgptFreeError,
-            '{ "error": { "message": "Incorrect API key provided", "code"',
-            "",
-            id="half a raw error",
-        ),
-        pytest.param(
-            chunk("Hello")
-            + data({"error": {"message": "The server had an error", "type": "server_error"}}),
-            IncompleteReplyError,
-            "the answer broke off: The server had an error",
-            "Hello",
-            id="error behind text",
-        ),
-        pytest.param(
-            chunk("Hello")
-            + data({"error": {"message": "Slow down", "code": "rate_limit_exceeded"}}),
-            IncompleteReplyError,
-            "the answer broke off: Slow down",
-            "Hello",
-            id="limit behind text",
-        ),
-        pytest.param(
-            chunk("Hello") + chunk(" wor"),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello wor",
-            id="cut between events",
-        ),
-        pytest.param(
-            chunk("Hello") + chunk(" world")[:-9],
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="cut in an event",
-        ),
-        pytest.param(
-            chunk("Hello") + "<p>There has been a critical error.</p>",
-            IncompleteReplyError,
-            "the answer broke off: There has been a critical error.",
-            "Hello",
-            id="HTML behind text",
-        ),
-        pytest.param("", IncompleteReplyError, "the site sent no answer", "", id="nothing"),
-        pytest.param(
-            CURRENT_HEAD, IncompleteReplyError, "the site sent no answer", "", id="head alone"
-        ),
-        pytest.param(
-            ": ping\n\n", IncompleteReplyError, "the site sent no answer", "", id="comment alone"
-        ),
-        pytest.param(
-            chunk(""), IncompleteReplyError, "the site sent no answer", "", id="empty text"
-        ),
-        pytest.param(
-            "<p>Welcome!</p>\n\n" + data("[LIMITED]") + chunk("Hello"),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="noise before text",
-        ),
-        pytest.param(
-            chunk("Hel") + "<p>Welcome!</p>\n\n" + chunk("lo"),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="noise between texts",
-        ),
-        pytest.param(
-            WARNING * 30 + "<p>There has been a critical error.</p>",
-            ChatgptFreeError,
-            "There has been a critical error.",
-            "",
-            id="warnings before HTML",
-        ),
-        pytest.param(
-            json.dumps({"error": True, "message": "Bad key"}),
-            ChatgptFreeError,
-            "Bad key",
-            "",
-            id="message beside an error",
-        ),
-        pytest.param(
-            "event: error\ndata: API down\n\n",
-            ChatgptFreeError,
-            "API down",
-            "",
-            id="error event of text",
-        ),
-        pytest.param(
-            chunk("Hello") + "dat",
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="cut in a field's name",
-        ),
-        pytest.param(
-            chunk("Hello") + 'data: {"choices":[{"delta":{"content":"wor',
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="cut in an event's text",
-        ),
-        pytest.param(
-            chunk("Hello") + chunk(" wor") + json.dumps(JSON_ANSWER) + "\n",
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello wor",
-            id="JSON behind a cut text",
-        ),
-        pytest.param(
-            json.dumps(JSON_ANSWER)[:60],
-            IncompleteReplyError,
-            "the answer broke off before any text",
-            "",
-            id="half a JSON",
-        ),
-        pytest.param(
-            "dat",
-            IncompleteReplyError,
-            "the answer broke off before any text",
-            "",
-            id="half a field's name",
-        ),
-        pytest.param(
-            chunk("Hello") + json.dumps(JSON_ANSWER),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hello",
-            id="JSON behind text",
-        ),
-        pytest.param(
-            OLD_CUT + json.dumps(JSON_ANSWER, indent=1),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hel",
-            id="JSON behind an old model's text",
-        ),
-        pytest.param(
-            RAW_ERROR.rstrip() + dressed("Incorrect") + DRESSED_STOP,
-            ChatgptFreeError,
-            "Incorrect API key provided",
-            "",
-            id="raw error, dressed up again",
-        ),
-        pytest.param(
-            RAW_ERROR[:70].rstrip() + dressed("Incorrect API key provided") + DRESSED_STOP,
-            ChatgptFreeError,
-            "Incorrect API key provided",
-            "",
-            id="half a raw error, dressed up again",
-        ),
-        pytest.param(
-            "<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway",
-            ChatgptFreeError,
-            "502 Bad Gateway",
-            "",
-            id="HTML",
-        ),
-        pytest.param("0", ChatgptFreeError, "0", "", id="zero"),
-        pytest.param(
-            ROLE + STOP + DONE,
-            ChatgptFreeError,
-            "the site's answer is empty",
-            "",
-            id="empty classic answer",
-        ),
-        pytest.param(
-            json.dumps({"status": "success", "msg": "Something went wrong", "data": ""}),
-            ChatgptFreeError,
-            "the site's answer is empty",
-            "",
-            id="empty JSON answer",
-        ),
-        pytest.param(
-            CURRENT_HEAD + CURRENT_DONE,
-            ChatgptFreeError,
-            "the site's answer is empty",
-            "",
-            id="empty current answer",
-        ),
-        pytest.param(
-            CURRENT_HEAD + data({"delta": "Hel"}),
-            IncompleteReplyError,
-            "the answer broke off",
-            "Hel",
-            id="cut current answer",
-        ),
-        pytest.param(
-            CURRENT_HEAD + error_event("Guests may not"),
-            ChatgptFreeError,
-            "Guests may not",
-            "",
-            id="current error",
-        ),
-        pytest.param(
-            CURRENT_HEAD + "event: error\nid: err-1\n" + data(QUOTA) + CURRENT_DONE,
-            RateLimitError,
-            "Enough for today.",
-            "",
-            id="current quota",
-        ),
-        pytest.param(
-            data({"delta": "Hel"}) + "event: error\n" + data({"error": "API Error: x (Code: y)"}),
-            IncompleteReplyError,
-            "the answer broke off: API Error: x (Code: y)",
-            "Hel",
-            id="current error behind text",
-        ),
-    ],
-)
-@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
-def test_a_failing_answer_is_an_error_with_words_and_text(answer, kind, words, partial, page):
-    texts, error = ask_site(page, answer)
-    assert "".join(texts) == error.partial == partial
-    assert type(error) is kind
-    assert str(error) == words
-
-
-OVERLOADED = data({"error": {"message": "Overloaded"}})
-USED_UP = data({"msg": "Used up", "tokenLimitReached": True})
-CLOSED = data({"error": "Connection Error: closed"})
-
-
-def check_a_failure_after_text(page, answer, reason):
-    """It is an IncompleteReplyError with the text and the reason, of `stream` and of `complete`."""
-    session = StubSession(page, chunk("Hel") + data({"delta": "lo"}), *answer)
-    bot = ChatgptFree(SITE, session=session, timeout=7)
-    texts, error = collect(bot.stream("Hi"))
-    assert texts == ["Hel", "lo"]
-    assert type(error) is IncompleteReplyError
-    assert (error.partial, str(error)) == ("Hello", "the answer broke off" + reason)
-    with pytest.raises(IncompleteReplyError) as caught:
-        bot.complete("Hi")
-    assert caught.value.partial == "Hello"
-
-
-@pytest.mark.parametrize(
-    ("page", "answer", "reason"),
-    [
-        pytest.param(CLASSIC_PAGE, OVERLOADED, ": Overloaded", id="error"),
-        pytest.param(
-            CLASSIC_PAGE, dressed("Over") + dressed("loaded"), ": Overloaded", id="dressed up"
-        ),
-        pytest.param(CLASSIC_PAGE, USED_UP, ": Used up", id="limit"),
-        pytest.param(
-            CURRENT_PAGE, "event: error\n" + CLOSED, ": Connection Error: closed", id="event"
-        ),
-        pytest.param(
-            CURRENT_PAGE, "event: error\n" + data(QUOTA), ": Enough for today.", id="quota"
-        ),
-    ],
-)
-def test_an_error_after_some_text_is_an_incomplete_reply(page, answer, reason):
-    check_a_failure_after_text(page, [answer], reason)
-
-
-@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        pytest.param([], "", id="end"),
-        pytest.param(
-            [ConnectionResetError("reset by peer")],
-            ": lost the connection to site.example: reset by peer",
-            id="reset",
-        ),
-        pytest.param(
-            [socket.timeout("timed out")],
-            ": nothing came from site.example for 7 seconds",
-            id="stall",
-        ),
-        pytest.param(["x" * 1001], ": the site sent a line of over 1,000 bytes", id="a long line"),
-        pytest.param(
-            [": ping\n\n"] * 2000,
-            ": the site sent 10,000 bytes without an end or any text of an answer",
-            id="no end",
-        ),
-    ],
-)
-def test_a_break_after_some_text_is_an_incomplete_reply(page, answer, reason, set_limits):
-    set_limits(line=1000, body=10_000)
-    check_a_failure_after_text(page, answer, reason)
-
-
-def test_the_words_of_an_error_are_short_and_on_one_line():
-    _, error = read_answer("<h1>Oh\nno</h1>\x1b[31m" + "<p>very</p>" * 1000)
-    assert str(error) == "Oh no [31m" + " very" * 57 + " ver…"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(
-            json.dumps({"status": "error", "msg": "Say &amp;lt; for &lt;, &amp;amp; for &amp;"}),
-            id="JSON",
-        ),
-        pytest.param("<p>Say &amp;lt; for &lt;, &amp;amp; for &amp;</p>", id="HTML"),
-        pytest.param(
-            "<title>Say &amp;lt; for &lt;, &amp;amp; for &amp;</title>" + "<p>very</p>" * 100,
-            id="title",
-        ),
-    ],
-)
-def test_the_words_of_an_error_are_unescaped_once(answer):
-    _, error = read_answer(answer)
-    assert str(error) == "Say &lt; for <, &amp; for &"
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        pytest.param(
-            {"json": {"status": "error", "msg": f"Oh no &#{DIGITS};"}},
-            f"Oh no &#{'1' * 291}…",
-            id="JSON",
-        ),
-        pytest.param({"body": f"<p>Oh no &#{DIGITS};"}, f"Oh no &#{'1' * 291}…", id="HTML"),
-        pytest.param(
-            {"body": f"<p>Oh no &#x{DIGITS};", "status": 500},
-            "HTTP 500: Oh no \ufffd",
-            id="hexadecimal",
-        ),
-        pytest.param(
-            {"body": f'{{"msg": "Oh no", "code": {DIGITS}}}', "status": 500},
-            f'HTTP 500: {{"msg": "Oh no", "code": {"1" * 274}…',
-            id="number",
-        ),
-        pytest.param(
-            {"body": data({"error": f"Oh no &#{DIGITS};"})},
-            f"Oh no &#{'1' * 291}…",
-            id="event",
-        ),
-        pytest.param(
-            {"body": f'Oh no {{"code": {DIGITS}}}'},
-            f'Oh no {{"code": {"1" * 284}…',
-            id="number in text",
-        ),
-    ],
-)
-@pytest.mark.parametrize("add", [add_classic, add_current], ids=["classic", "current"])
-def test_numbers_of_5000_digits_in_an_error_are_the_sites_error(mock, error, words, add):
-    add(mock, error)
-    with pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == words
-
-
-# -------------------------------------------------------------------------- Answer: damaged bodies
-
-
-@pytest.mark.parametrize(
-    "transcript",
-    TRANSCRIPTS,
-    ids=["classic", "JSON", "dressed up", "assistant", "current", "current error"],
-)
-def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
-    page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
-    raw = transcript.encode()
-    session = StubSession(page, raw)
-    bot = ChatgptFree(SITE, session=session)
-    whole = text_of(bot)
-    assert whole
-    for end in range(len(raw)):
-        session.answer = [raw[:end]]
-        assert whole.startswith(text_of(bot))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_damaged_answers_raise_only_the_librarys_and_requests_exceptions(seed):
-    chance = random.Random(seed)
-    for _ in range(200):
-        page = chance.choice([CLASSIC_PAGE, CURRENT_PAGE])
-        answer = chance.choice(TRANSCRIPTS).encode()
-        if chance.random() < 0.3:
-            page = mutated(page.encode(), chance)
-        text_of(ChatgptFree(SITE, session=StubSession(page, mutated(answer, chance))))
-
-
-# ---------------------------------------------------------------------------------- Answer: growth
-
 HOSTILE_ANSWERS = {
     **{name: HOSTILE_ERRORS[name] for name in ("lines", "braces", "objects", "whole objects")},
     "broken words": 'event: message\ndata: {|"content":"|',
@@ -2926,19 +2089,24 @@ HOSTILE_ANSWERS = {
     "events in lines": "|x event: message\n|",
     "data": "|data: {\n|",
     "held lines": "|{\n|",
-    "dressed words": '|event: message\ndata: {"choices":[{"delta":{"content":"x"}}]}\n\n|',
+    "disguised words": '|event: message\ndata: {"choices":[{"delta":{"content":"x"}}]}\n\n|',
     "noise": "|data: x\n\n|",
 }
 
 
-def make_refusals(page):
+def refuse_with(page):
+    """A site whose page is refused, with this body."""
     for status in (403, 404):
-        refusal_of(status, page)
+
+        def respond(body, url, status=status):
+            return Answer(body, url=url, status=status)
+
+        collect(ChatgptFree(SITE, session=StubSession(page, respond=respond)).stream("Hi"))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_ERRORS.values(), ids=HOSTILE_ERRORS.keys())
 def test_the_words_of_a_refusal_are_found_in_linear_time(hostile):
-    assert_linear_time(make_refusals, hostile)
+    assert_linear_time(refuse_with, hostile)
 
 
 def read_in_blocks(answer):
@@ -2951,321 +2119,6 @@ def test_reading_an_answer_takes_linear_time(hostile):
 
 
 # -------------------------------------------------------------- Requests: their fields and headers
-
-
-EXPIRED = {
-    "status": 403,
-    "body": "<p>The link you followed has expired.</p>",
-    "content_type": "text/html",
-}
-
-
-# The plugin does not know the action.
-GONE = {"status": 400, "body": "0"}
-
-NOT_TAKEN = (
-    "HTTP 400: 0 (the plugin is off or has changed, or the prompt is over the server's limit)"
-)
-
-CLASSIC_REFUSALS = [  # and their words
-    pytest.param(EXPIRED, "HTTP 403: The link you followed has expired.", id="expired"),
-    pytest.param(
-        {**EXPIRED, "body": "Der Link ist abgelaufen."},
-        "HTTP 403: Der Link ist abgelaufen.",
-        id="expired in German",
-    ),
-    pytest.param(
-        {"json": {"status": "error", "msg": "Nonce verification failed"}},
-        "Nonce verification failed",
-        id="nonce",
-    ),
-    pytest.param(
-        {"json": {"status": "error", "msg": "随机数验证失败"}},
-        "随机数验证失败",
-        id="nonce in Chinese",
-    ),
-    pytest.param({"json": {"status": "error", "msg": "Banned word"}}, "Banned word", id="word"),
-    pytest.param(GONE, NOT_TAKEN, id="gone"),
-    pytest.param({"status": 500, "body": "<p>Out of order"}, "HTTP 500: Out of order", id="500"),
-    pytest.param(
-        {"body": dressed("Invalid") + dressed(" key.") + DRESSED_STOP},
-        "Invalid key.",
-        id="dressed up",
-    ),
-    pytest.param({"body": ROLE + STOP + DONE}, "the site's answer is empty", id="empty"),
-    pytest.param({"body": ""}, "the site sent no answer", id="nothing"),
-]
-
-CHALLENGE = {
-    "status": 403,
-    "body": "<title>Just a moment...</title>",
-    "headers": {"cf-mitigated": "challenge"},
-}
-
-
-def renewed(nonce):
-    return 200, {}, json.dumps({"success": True, "data": {"nonce": nonce}})
-
-
-def current_site(mock, renewal, step=1, words="Security check failed.", pages=(CURRENT_PAGE,)):
-    """A site of the current protocol.
-
-    It takes the nonce "fresh", and refuses others at `step`, with these words.
-    """
-
-    def ajax(request):
-        form = fields_of(request)
-        if form["action"] == "aipkit_get_frontend_chat_nonce":
-            return renewal
-        good = form["_ajax_nonce"] == "fresh"
-        if form["action"] == "aipkit_cache_sse_message":
-            if good or step == 2:
-                return 200, {}, CACHED
-            failure = {"message": words, "code": "nonce_failure_cache_sse"}
-            return 403, {}, json.dumps({"success": False, "data": failure})
-        return 200, {}, CURRENT_ANSWER if good else error_event(words)
-
-    for page in pages:
-        mock.get(SITE + "/", body=page)
-    mock.add_callback("POST", AJAX, ajax)
-    mock.add_callback("GET", AJAX, ajax)
-
-
-def actions(mock):
-    """What was asked, in order."""
-    names = [fields_of(call.request).get("action", "page") for call in mock.calls]
-    return [name.replace("aipkit_", "").replace("frontend_chat_", "") for name in names]
-
-
-ASKED = {1: ["cache_sse_message"], 2: ["cache_sse_message", "stream"]}
-
-WAYS = [
-    renewed("fresh"),
-    renewed("5bbad886de"),
-    (400, {}, "0"),
-    (500, {}, "<p>Oops"),
-    (200, {}, "<p>Hello"),
-]
-
-
-class ChangingSite:
-    """A site whose plugin or bots change.
-
-    `page` is what it shows now, `bots` are those that it has. Without bots it is classic.
-    """
-
-    def __init__(self, mock):
-        mock.add_callback("GET", SITE + "/", lambda request: (200, {}, self.page))
-        mock.add_callback("POST", AJAX, self.ajax)
-        mock.add_callback("GET", AJAX, self.ajax)
-
-    def show(self, page, *bots):
-        self.page, self.bots = page, bots
-
-    def ajax(self, request):
-        form = fields_of(request)
-        if form["action"].startswith("wpaicg") == bool(self.bots):
-            return 400, {}, "0"
-        if not self.bots:
-            return 200, {}, chunk("classic") + DONE
-        if form["action"] == "aipkit_get_frontend_chat_nonce":
-            return renewed("5bbad886de")
-        if form["action"] == "aipkit_cache_sse_message":
-            return 200, {}, CACHED
-        if form["bot_id"] not in self.bots:
-            return 200, {}, error_event("Invalid chatbot specified.")
-        return 200, {}, data({"delta": "bot " + form["bot_id"]}) + CURRENT_DONE
-
-
-def redirect_to(url, status=302):
-    """A page or an answer that redirects there."""
-    return lambda handler, *_: handler.whole("", status, Location=url)
-
-
-# Its bots offer everything.
-OFFERING_PAGE = OPENAI + GOOGLE.replace("false", "true")
-
-
-def stub_with_bots():
-    """A session with a site of two bots that offer everything."""
-    return StubSession(OFFERING_PAGE, CURRENT_ANSWER)
-
-
-def callers(bot, **own):
-    """Each way to ask, as a function without arguments."""
-    return [
-        lambda: list(bot.stream("Hi", **own)),
-        lambda: bot.complete("Hi", **own),
-        lambda: bot.list_models(**own),
-        lambda: bot.conversation().complete("Hi", **own),
-        lambda: list(bot.conversation(**own).stream("Hi")),
-    ]
-
-
-NONCE_FAILURE = {
-    "success": False,
-    "data": {"message": "Security check failed.", "code": "nonce_failure_cache_sse"},
-}
-
-
-def response_of_a_mock(body, url):
-    """A mock's: its body is there, and nothing to read it from."""
-    response = requests.Response()
-    response.status_code, response.url, response._content = 200, url, body.encode()
-    return response
-
-
-def response_of_a_cache(body, url):
-    """A cache's: its body is decoded, and its headers say gzip as they came."""
-    response = requests.Response()
-    response.status_code, response.url, response.raw = 200, url, io.BytesIO(body.encode())
-    response.headers["Content-Encoding"] = "gzip"
-    return response
-
-
-class OthersError(OSError):
-    """As curl_cffi's and niquests' are: of no kind that `requests` knows."""
-
-
-class PartsSession(StubSession):
-    """A stub whose page, answer and first step are iterables of pieces, or errors of sending."""
-
-    def __init__(self, page, answer, first_step=(CACHED,)):
-        super().__init__(page, answer)
-        self.first_step = first_step
-
-    def respond_to(self, url, fields, options):
-        self.options.append(options)
-        self.fields.append(fields)
-        if "action" not in fields:
-            body = self.page
-        elif is_first_step(fields):
-            body = self.first_step
-        else:
-            (body,) = self.answer
-        if isinstance(body, Exception):
-            raise body
-        response = Answer(url=url)
-        response.pieces = body
-        return response
-
-
-class RawBody:
-    """The `raw` of a response, as urllib3 has it from 2.2 on, which fails after these pieces."""
-
-    decode_content = True
-
-    def __init__(self, *pieces):
-        self.pieces = iter(pieces)
-
-    def read1(self, size, decode_content):
-        piece = next(self.pieces, b"")
-        if isinstance(piece, Exception):
-            raise piece
-        return piece
-
-    def close(self):
-        pass
-
-
-def raw_answer(*pieces):
-    """A session whose answer has such a `raw`."""
-
-    def respond(*page, url):
-        if page:
-            return Answer(*page, url=url)
-        response = requests.Response()
-        response.status_code, response.url = 200, url
-        response.raw = RawBody(*pieces)
-        return response
-
-    return StubSession(CLASSIC_PAGE, respond=respond)
-
-
-class Asked:
-    """What is missing in a session: the methods of each are those that it has."""
-
-    def get(self, url, **options):
-        raise AssertionError("asked")
-
-    post = get
-
-
-class LikeHttpx(Asked):
-    """Its options are named, and the streams have a method of their own."""
-
-    def get(self, url, *, params=None, headers=None, follow_redirects=False, timeout=None):
-        raise AssertionError("asked")
-
-
-class FollowsRedirects(Asked):
-    def post(self, url, data=None, stream=False):
-        raise AssertionError("asked")
-
-
-class PlainSession(Asked):
-    """Names what it takes, and no more."""
-
-    def get(self, url, stream, allow_redirects, headers, timeout, auth):
-        return Answer(CLASSIC_PAGE, url=url)
-
-    def post(self, url, data, stream, allow_redirects, headers, timeout, auth):
-        return Answer(CLASSIC_ANSWER, url=url)
-
-
-class PieceClock:
-    """A clock that only a test moves on."""
-
-    now = 1000.0
-
-    def moved(self, seconds, *pieces):
-        """Yield pieces, each after so many seconds."""
-        for piece in pieces:
-            self.now += seconds
-            yield piece
-
-    def moved_after(self, seconds, *pieces):
-        """Yield pieces, and let so many seconds pass after the last."""
-        yield from pieces
-        self.now += seconds
-
-
-@pytest.fixture
-def piece_clock(monkeypatch):
-    piece_clock = PieceClock()
-    monkeypatch.setattr(time, "monotonic", lambda: piece_clock.now)
-    return piece_clock
-
-
-class MyBlockedError(BlockedError):
-    pass
-
-
-class MyRateLimitError(RateLimitError):
-    pass
-
-
-class MyIncompleteReplyError(IncompleteReplyError):
-    pass
-
-
-def add_first_step(mock, **answer):
-    """A site of the current protocol that answers the first step so."""
-    mock.get(SITE + "/", body=CURRENT_PAGE)
-    mock.post(AJAX, **answer)
-
-
-SECRETS = {
-    "cookies": {"secret": "1"},
-    "headers": {"X-Secret": "1", "Cookie2": "secret"},
-    "auth": ("me", "secret"),
-}
-
-PASSWORD = "p%40ss-secret"
-
-
-def with_password(site):
-    return site.url.replace("://", f"://me:{PASSWORD}@")
 
 
 def test_the_classic_request_is_the_plugins(mock):
@@ -3284,44 +2137,21 @@ def test_the_classic_request_is_the_plugins(mock):
     }
     assert mock.calls[0].request.headers["Cache-Control"] == "no-cache"
     headers = mock.calls[1].request.headers
-    assert (headers["Origin"], headers["Referer"], headers["Accept-Encoding"]) == (
-        SITE,
-        SITE + "/help/",
-        "identity",
-    )
-
-
-@pytest.mark.parametrize(
-    ("box", "identity"),
-    [
-        pytest.param(classic_box(), "shortcode", id="shortcode"),
-        pytest.param(classic_box(css_class="wpaicg-chatbox"), "widget", id="widget"),
-        pytest.param(classic_box(bot_id="10420"), "custom_bot_10420", id="custom bot"),
-        pytest.param(
-            classic_box(css_class="wpaicg-chatbox", bot_id="7"),
-            "custom_bot_7",
-            id="widget of a custom bot",
-        ),
-    ],
-)
-def test_a_classic_site_is_told_which_of_its_chats_is_asked(mock, box, identity):
-    add_classic(mock, CLASSIC_ANSWER, page=box)
-    ChatgptFree(SITE).complete("Hi")
-    assert forms(mock)[0]["chatbot_identity"] == identity
+    sent = (headers["Origin"], headers["Referer"], headers["Accept-Encoding"])
+    assert sent == (SITE, SITE + "/help/", "identity")
 
 
 def test_the_current_requests_are_the_plugins(mock):
     add_current(mock, CURRENT_ANSWER)
     prompt = "if a<b and c>d: x\n  %41"
     assert ChatgptFree(SITE).complete(prompt) == "Hello, wörld 🌍"
-    assert forms(mock) == [
-        {
-            "action": "aipkit_cache_sse_message",
-            "message": prompt,
-            "_ajax_nonce": "5bbad886de",
-            "bot_id": "25871",
-        }
-    ]
+    (form,) = forms(mock)
+    assert form == {
+        "action": "aipkit_cache_sse_message",
+        "message": prompt,
+        "_ajax_nonce": "5bbad886de",
+        "bot_id": "25871",
+    }
     query = forms(mock, "GET")[1]
     uuids = [query.pop("session_id"), query.pop("conversation_uuid")]
     assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid) for uuid in uuids)
@@ -3333,29 +2163,8 @@ def test_the_current_requests_are_the_plugins(mock):
         "post_id": "261",
         "_ajax_nonce": "5bbad886de",
     }
-    for call in mock.calls[1:]:
-        assert call.request.headers["Referer"] == SITE + "/"
-        assert "Origin" not in call.request.headers
-
-
-def test_only_classic_requests_have_an_origin():
-    nonces = iter(["stale", "fresh"])
-
-    def answer(handler, form):
-        if form["action"] == "aipkit_get_frontend_chat_nonce":
-            return handler.whole("0", 400)
-        if form["_ajax_nonce"] == "stale":
-            return handler.whole(json.dumps(NONCE_FAILURE), 403)
-        return current_answer(handler, form)
-
-    with Site(
-        answer, lambda handler: handler.whole(current_box(nonce=next(nonces), ajax_url=None))
-    ) as site:
-        ChatgptFree(site.url).complete("Hi")
-        assert [headers["Origin"] for _, _, headers, _ in site.asked] == [None] * 6
-    with Site(classic_answer) as site:
-        ChatgptFree(site.url).complete("Hi")
-        assert [headers["Origin"] for _, _, headers, _ in site.asked] == [None, site.url]
+    assert [call.request.headers.get("Origin") for call in mock.calls] == [None] * 3
+    assert [call.request.headers.get("Referer") for call in mock.calls[1:]] == [SITE + "/"] * 2
 
 
 def test_one_object_is_one_guest_with_a_conversation_for_each_call(mock):
@@ -3364,11 +2173,8 @@ def test_one_object_is_one_guest_with_a_conversation_for_each_call(mock):
     for client in (bot, bot, ChatgptFree(SITE)):
         client.complete("Hi")
     queries = [query for query in forms(mock, "GET") if query]
-    assert [query["session_id"] == queries[0]["session_id"] for query in queries] == [
-        True,
-        True,
-        False,
-    ]
+    guests = [query["session_id"] for query in queries]
+    assert [guest == guests[0] for guest in guests] == [True, True, False]
     assert len({query["conversation_uuid"] for query in queries}) == 3
 
 
@@ -3383,18 +2189,17 @@ def test_a_classic_sites_guest_has_ten_letters_and_digits_for_good(mock):
     assert [guest == ids[0] for guest in ids] == [True, True, False]
 
 
+SIGNS = "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 +"
+
+
 @pytest.mark.parametrize(
     ("prompt", "sent"),
     [
-        ("if a<b and c>d: x", "if a&lt;b and c>d: x"),
-        ("<b>1</b>", "&lt;b>1&lt;/b>"),
-        (
-            "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 +",
-            "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 +",
-        ),
-        ("wörld 🌍", "wörld 🌍"),
+        pytest.param("if a<b and c>d: x", "if a&lt;b and c>d: x", id="code"),
+        pytest.param("<b>1</b>", "&lt;b>1&lt;/b>", id="tags"),
+        pytest.param(SIGNS, SIGNS, id="signs"),
+        pytest.param("wörld 🌍", "wörld 🌍", id="letters"),
     ],
-    ids=["code", "tags", "signs", "letters"],
 )
 def test_only_the_less_than_sign_is_escaped_for_a_classic_site(mock, prompt, sent):
     add_classic(mock, CLASSIC_ANSWER)
@@ -3403,11 +2208,8 @@ def test_only_the_less_than_sign_is_escaped_for_a_classic_site(mock, prompt, sen
 
 
 def test_a_subfolder_and_a_custom_bot(mock):
-    mock.get(
-        SITE + "/",
-        body=params_script(SITE + "/blog/wp-admin/admin-ajax.php") + classic_box(bot_id="10420"),
-    )
-    mock.post(SITE + "/blog/wp-admin/admin-ajax.php", body=CLASSIC_ANSWER)
+    mock.get(SITE + "/", body=params_script(IN_FOLDER) + classic_box(bot_id="10420"))
+    mock.post(IN_FOLDER, body=CLASSIC_ANSWER)
     ChatgptFree(SITE).complete("Hi")
     assert (forms(mock)[0]["url"], forms(mock)[0]["bot_id"]) == (SITE + "/blog", "10420")
 
@@ -3442,10 +2244,9 @@ def test_nonce_and_post_id_are_kept_between_calls(mock):
         pytest.param("gpt-4o-mini-2024-07-18", "25871", id="default"),
         pytest.param("gpt-4o-mini", "25871", id="alias"),
         pytest.param("DeepSeek", "25872", id="name"),
-        pytest.param(" deepSEEK", "25872", id="another case"),
+        pytest.param(" deepSEEK", "25872", id="another case and a blank"),
         pytest.param(25872, "25872", id="number"),
         pytest.param("25872", "25872", id="number in a str"),
-        pytest.param("chatgpt 5 nano", "25871", id="lower case"),
     ],
 )
 def test_a_model_is_a_bot_of_the_page_by_name_or_number(mock, model, bot_id):
@@ -3520,11 +2321,7 @@ def test_models_are_listed(mock):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.get(SITE + "/classic", body=CLASSIC_PAGE)
     assert ChatgptFree(SITE).list_models() == ["ChatGPT 5 Nano", "DeepSeek"]
-    assert (
-        ChatgptFree(SITE + "/classic").list_models()
-        == ChatgptFree.models
-        == ["gpt-4o-mini-2024-07-18"]
-    )
+    assert ChatgptFree(SITE + "/classic").list_models() == ["gpt-4o-mini-2024-07-18"]
 
 
 def test_models_are_listed_as_the_page_has_them_now(mock):
@@ -3538,18 +2335,26 @@ def test_models_are_listed_as_the_page_has_them_now(mock):
     assert actions(mock) == ["page", "page", *ASKED[2]]
 
 
-SAME_NAMES = (
-    current_box(1, name="ChatGPT") + current_box(2, name="Grok") + current_box(3, name="ChatGPT")
-)
+TWINS = current_box(1, name="Twin") + current_box(2, name="Other") + current_box(3, name="Twin")
+
+
+def test_bots_of_one_name_are_listed_with_their_numbers():
+    bot = ChatgptFree(SITE, session=StubSession(TWINS))
+    assert bot.list_models() == ["Twin (1)", "Other", "Twin (3)"]
 
 
 @pytest.mark.parametrize(
     ("model", "bot_id"),
-    [("ChatGPT (1)", "1"), ("ChatGPT (3)", "3"), ("chatgpt (3)", "3"), ("ChatGPT", "1")],
-    ids=["first", "second", "another case", "no number"],
+    [
+        pytest.param("Twin", "1", id="name alone"),
+        pytest.param("Twin (1)", "1", id="the first one"),
+        pytest.param("Twin (3)", "3", id="name and number"),
+        pytest.param("twin (3)", "3", id="another case"),
+        pytest.param("3", "3", id="number"),
+    ],
 )
-def test_bots_of_one_name_are_found_by_their_numbers(mock, model, bot_id):
-    add_current(mock, CURRENT_ANSWER, page=SAME_NAMES)
+def test_one_of_the_bots_of_one_name_is_found_by_its_number(mock, model, bot_id):
+    add_current(mock, CURRENT_ANSWER, page=TWINS)
     ChatgptFree(SITE).complete("Hi", model=model)
     assert forms(mock)[0]["bot_id"] == bot_id
 
@@ -3575,6 +2380,25 @@ def test_a_bot_with_a_blank_name_goes_by_its_number(mock):
 # ---------------------------------------------------- Requests: options, given once or with a call
 
 
+# Both of its bots offer everything.
+OFFERING_PAGE = OPENAI + GOOGLE.replace("false", "true")
+
+
+def stub_with_bots():
+    """A session with a site of two bots that offer everything."""
+    return StubSession(OFFERING_PAGE, CURRENT_ANSWER)
+
+
+CALLERS = {  # each way to ask
+    "stream": lambda bot, **own: list(bot.stream("Hi", **own)),
+    "complete": lambda bot, **own: bot.complete("Hi", **own),
+    "list_models": lambda bot, **own: bot.list_models(**own),
+    "message": lambda bot, **own: bot.conversation().complete("Hi", **own),
+    "conversation": lambda bot, **own: list(bot.conversation(**own).stream("Hi")),
+}
+each_way = pytest.mark.parametrize("ask", CALLERS.values(), ids=CALLERS.keys())
+
+
 def test_options_go_to_every_request_as_requests_takes_them():
     session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
     ChatgptFree(SITE, session=session).complete(
@@ -3597,93 +2421,83 @@ def test_options_go_to_every_request_as_requests_takes_them():
         assert ("x", "y") in headers
 
 
-OPTIONS = [
-    pytest.param("proxy", "http://a:1", "http://b:1", "proxies", id="proxy"),
-    pytest.param("timeout", 30, 120, "timeout", id="timeout"),
-    pytest.param("timeout", 30, (3, 30), "timeout", id="timeout of two"),
-    pytest.param("cookies", {"a": "1"}, {"b": "2"}, "cookies", id="cookies"),
-    pytest.param("auth", ("a", "1"), ("b", "2"), "auth", id="auth"),
-    pytest.param("cert", "a.pem", "b.pem", "cert", id="cert"),
-    pytest.param("verify", "a.pem", True, "verify", id="verify"),
-    pytest.param("hooks", {"response": []}, {}, "hooks", id="hooks"),
-    pytest.param(
-        "proxies", {"http": "http://a:1"}, {"http": "http://b:1"}, "proxies", id="proxies"
-    ),
-]
+def as_proxies(url):
+    return {"http": url, "https": url}
 
 
-@pytest.mark.parametrize(("name", "default", "own", "sent_as"), OPTIONS)
 @pytest.mark.parametrize(
-    "way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"]
+    ("name", "default", "own"),
+    [
+        pytest.param("timeout", 30, 120, id="timeout"),
+        pytest.param("timeout", 30, (3, 30), id="timeout of two"),
+        pytest.param("cookies", {"a": "1"}, {"b": "2"}, id="cookies"),
+        pytest.param("auth", ("a", "1"), ("b", "2"), id="auth"),
+        pytest.param("cert", "a.pem", "b.pem", id="cert"),
+        pytest.param("verify", "a.pem", True, id="verify"),
+        pytest.param("hooks", {"response": []}, {}, id="hooks"),
+        pytest.param("proxies", as_proxies("http://a:1"), {"http": "http://b:1"}, id="proxies"),
+    ],
 )
-def test_an_option_goes_with_every_request_and_a_calls_own_wins(name, default, own, sent_as, way):
-    def as_requests_has_it(value):
-        return {"http": value, "https": value} if name == "proxy" else value
-
+def test_an_option_goes_with_every_request_and_a_calls_own_wins(name, default, own):
     # None means: as the client has it
     for given, expected in (({}, default), ({name: None}, default), ({name: own}, own)):
         session = stub_with_bots()
-        callers(ChatgptFree(SITE, session=session, **{name: default}), **given)[way]()
-        assert session.options
-        for options in session.options:
-            assert options[sent_as] == as_requests_has_it(expected)
+        ChatgptFree(SITE, session=session, **{name: default}).complete("Hi", **given)
+        assert [options[name] for options in session.options] == [expected] * 3
+    # to another's session any option goes, to requests' own only those that are known
+    ChatgptFree(SITE, **{name: default}).stream("Hi", **{name: own})
+
+
+@each_way
+def test_an_option_can_be_given_once_or_with_each_way_to_ask(ask):
+    for given, expected in (({}, 30), ({"timeout": None}, 30), ({"timeout": 7}, 7)):
+        session = stub_with_bots()
+        ask(ChatgptFree(SITE, session=session, timeout=30), **given)
+        assert {options["timeout"] for options in session.options} == {expected}
+
+
+PROXY_A, PROXY_B = {"proxy": "http://a:1"}, {"proxy": "http://b:1"}
+PROXIES_A, PROXIES_B = {"proxies": {"http": "http://a:1"}}, {"proxies": {"http": "http://b:1"}}
 
 
 @pytest.mark.parametrize(
     ("default", "own", "used"),
     [
-        pytest.param(
-            {"proxy": "http://a:1"},
-            {"proxies": {"http": "http://b:1"}},
-            {"http": "http://b:1"},
-            id="proxies",
-        ),
-        pytest.param(
-            {"proxies": {"http": "http://a:1"}},
-            {"proxy": "http://b:1"},
-            {"http": "http://b:1", "https": "http://b:1"},
-            id="proxy",
-        ),
+        pytest.param(PROXY_A, {}, as_proxies("http://a:1"), id="the client's"),
+        pytest.param(PROXY_A, {"proxy": None}, as_proxies("http://a:1"), id="None"),
+        pytest.param(PROXY_A, PROXY_B, as_proxies("http://b:1"), id="another proxy"),
+        pytest.param(PROXY_A, PROXIES_B, PROXIES_B["proxies"], id="proxies"),
+        pytest.param(PROXIES_A, PROXY_B, as_proxies("http://b:1"), id="proxy"),
     ],
 )
-@pytest.mark.parametrize(
-    "way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"]
-)
-def test_a_calls_own_proxy_wins_in_whichever_way_it_is_given(default, own, used, way):
+def test_a_calls_own_proxy_wins_in_whichever_way_it_is_given(default, own, used):
     session = stub_with_bots()
-    callers(ChatgptFree(SITE, session=session, **default), **own)[way]()
-    assert all(options["proxies"] == used for options in session.options)
+    ChatgptFree(SITE, session=session, **default).complete("Hi", **own)
+    assert [options["proxies"] for options in session.options] == [used] * 3
+
+
+ALL_OF_GEMINI = {"model": "Gemini", "image": PNG, "web_search": True}
+ALL_NONE = {"model": None, "image": None, "web_search": None}
 
 
 @pytest.mark.parametrize(
     ("default", "own", "expected"),
     [
         pytest.param({}, {}, ("1", False, False), id="none"),
-        pytest.param(
-            {"model": "Gemini", "image": PNG, "web_search": True}, {}, ("2", True, True), id="all"
-        ),
+        pytest.param(ALL_OF_GEMINI, {}, ("2", True, True), id="all"),
+        pytest.param({}, ALL_OF_GEMINI, ("2", True, True), id="all, with the call"),
+        pytest.param(ALL_OF_GEMINI, ALL_NONE, ("2", True, True), id="all, and None"),
         pytest.param({"model": "Gemini"}, {"model": "GPT"}, ("1", False, False), id="own model"),
-        pytest.param(
-            {"model": "Gemini", "image": PNG, "web_search": True},
-            {"model": None, "image": None, "web_search": None},
-            ("2", True, True),
-            id="all, and None",
-        ),
-        pytest.param(
-            {"web_search": True}, {"web_search": False}, ("1", False, False), id="no search"
-        ),
+        pytest.param({"web_search": True}, {"web_search": False}, ("1", False, False), id="no"),
     ],
 )
-@pytest.mark.parametrize("way", [0, 1, 3, 4], ids=["stream", "complete", "message", "conversation"])
+@pytest.mark.parametrize("way", ["complete", "conversation"])
 def test_model_image_and_web_search_can_be_given_once_too(default, own, expected, way):
     session = stub_with_bots()
-    callers(ChatgptFree(SITE, session=session, **default), **own)[way]()
+    CALLERS[way](ChatgptFree(SITE, session=session, **default), **own)
     _, first, second = session.fields
-    assert (
-        first["bot_id"],
-        "image_inputs" in first,
-        bool(SEARCH_FIELDS & second.keys()),
-    ) == expected
+    searches = bool(SEARCH_FIELDS & second.keys())
+    assert (first["bot_id"], "image_inputs" in first, searches) == expected
 
 
 def test_list_models_is_not_troubled_by_a_default_that_it_has_no_use_for(mock):
@@ -3692,28 +2506,19 @@ def test_list_models_is_not_troubled_by_a_default_that_it_has_no_use_for(mock):
     assert bot.list_models() == ["GPT", "Gemini"]
 
 
-@pytest.mark.parametrize(
-    "way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"]
-)
-def test_headers_are_merged_whatever_the_case_of_their_names(way):
+@each_way
+def test_headers_are_merged_whatever_the_case_of_their_names(ask):
     session = stub_with_bots()
-    bot = ChatgptFree(
-        SITE,
-        session=session,
-        headers={"User-Agent": "default", "x-kept": "kept", "X-Gone": "default"},
-    )
-    callers(bot, headers={"user-AGENT": "own", "X-New": "new", "x-gone": None})[way]()
+    default = {"User-Agent": "default", "x-kept": "kept", "X-Gone": "default"}
+    bot = ChatgptFree(SITE, session=session, headers=default)
+    ask(bot, headers={"user-AGENT": "own", "X-New": "new", "x-gone": None})
     for options in session.options:
-        lower = [(name.lower(), value) for name, value in options["headers"].items()]
-        assert len(dict(lower)) == len(lower)
-        sent = dict(lower)
-        assert (sent["user-agent"], sent["x-kept"], sent["x-new"], sent["x-gone"]) == (
-            "own",
-            "kept",
-            "new",
-            None,
-        )
-        assert "accept" in sent
+        names = [name.lower() for name in options["headers"]]
+        assert sorted(names) == sorted(set(names))
+        sent = CaseInsensitiveDict(options["headers"])
+        assert (sent["User-Agent"], sent["X-Kept"], sent["X-New"]) == ("own", "kept", "new")
+        assert sent["X-Gone"] is None
+        assert "Accept" in sent
 
 
 def test_headers_of_client_conversation_and_message_are_merged():
@@ -3723,9 +2528,8 @@ def test_headers_of_client_conversation_and_message_are_merged():
     chat.complete("Hi", headers={"X-C": "3"})
     chat.complete("Hi")
     sent = [CaseInsensitiveDict(options["headers"]) for options in session.options]
-    assert [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent] == ["123"] * 3 + [
-        "122"
-    ] * 2
+    values = [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent]
+    assert values == ["123"] * 3 + ["122"] * 2
 
 
 def test_no_call_changes_what_the_caller_or_the_client_has():
@@ -3780,37 +2584,24 @@ def test_a_time_out_is_120_seconds_or_what_somebody_gave(default, own, sent):
 
 
 SEARCHES = current_box(1, allowWebSearchTool=True, webToggleDefaultOn=True)
+NO_SEARCH = current_box(1, webToggleDefaultOn=True)
 
 
 @pytest.mark.parametrize(
     ("page", "web_search", "is_searching"),
     [
         pytest.param(SEARCHES, None, True, id="None, the page has it on"),
-        pytest.param(SEARCHES, True, True, id="True, the page has it on"),
         pytest.param(SEARCHES, False, False, id="False, the page has it on"),
         pytest.param(OPENAI, None, False, id="None, the page has it off"),
         pytest.param(OPENAI, True, True, id="True, the page has it off"),
-        pytest.param(OPENAI, False, False, id="False, the page has it off"),
-        pytest.param(current_box(1), False, False, id="False, no offer"),
-        pytest.param(
-            current_box(1, webToggleDefaultOn=True), None, False, id="None, on without an offer"
-        ),
+        pytest.param(NO_SEARCH, False, False, id="False, no offer"),
+        pytest.param(NO_SEARCH, None, False, id="None, on without an offer"),
     ],
 )
 def test_a_search_is_made_as_the_page_has_it_unless_told(page, web_search, is_searching):
     session = StubSession(page, CURRENT_ANSWER)
     ChatgptFree(SITE, session=session).complete("Hi", web_search=web_search)
-    assert session.fields[-1].get("frontend_web_search_active") == (
-        "true" if is_searching else None
-    )
-
-
-def test_a_search_without_an_offer_is_an_error_before_any_message(mock):
-    mock.get(SITE + "/", body=current_box(1, webToggleDefaultOn=True))
-    with pytest.raises(ValueError) as caught:
-        ChatgptFree(SITE).complete("Hi", web_search=True)
-    words = "ChatGPT 5 Nano (1) takes no web_search; on its page, no bot does"
-    assert (str(caught.value), actions(mock)) == (words, ["page"])
+    assert ("frontend_web_search_active" in session.fields[-1]) is is_searching
 
 
 def test_mapped_calls_carry_the_options_of_the_client():
@@ -3830,36 +2621,43 @@ def test_mapped_calls_carry_the_options_of_the_client():
 # ------------------------------------------------- Requests: mistakes are named before any request
 
 
-def calls_with_options(url):
-    """Each function that takes options, as a function of the options alone."""
-    bot = ChatgptFree(url)
-    return [
-        lambda **own: bot.stream("Hi", **own),
-        lambda **own: bot.complete("Hi", **own),
-        bot.list_models,
-        bot.conversation,
-        lambda **own: bot.conversation().stream("Hi", **own),
-        lambda **own: bot.conversation().complete("Hi", **own),
-        lambda **own: ChatgptFree(url, **own),
-        lambda **own: ChatgptFree(url, session=requests.Session(), **own),
-    ]
+NOBODY = "http://127.0.0.1:9/"
+
+
+TAKING_OPTIONS = {  # each function that takes options, as a function of the options alone
+    "stream": lambda **own: ChatgptFree(NOBODY).stream("Hi", **own),
+    "complete": lambda **own: ChatgptFree(NOBODY).complete("Hi", **own),
+    "list_models": lambda **own: ChatgptFree(NOBODY).list_models(**own),
+    "conversation": lambda **own: ChatgptFree(NOBODY).conversation(**own),
+    "message": lambda **own: ChatgptFree(NOBODY).conversation().stream("Hi", **own),
+    "whole message": lambda **own: ChatgptFree(NOBODY).conversation().complete("Hi", **own),
+    "client": lambda **own: ChatgptFree(NOBODY, **own),
+    "with a session": lambda **own: ChatgptFree(NOBODY, session=requests.Session(), **own),
+}
+
+
+@pytest.mark.parametrize("function", TAKING_OPTIONS.values(), ids=TAKING_OPTIONS.keys())
+def test_a_wrong_option_is_named_at_the_call_of_each_function(function):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'timout'"):
+        function(timout=3)
+    with pytest.raises(TypeError, match="timeout must be a number"):
+        function(timeout="3")
+    with pytest.raises(ValueError, match="timeout must be over 0 seconds, not -1"):
+        function(timeout=-1)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["stream", "temperature", "timout", "params", "allow_redirects", "json", "max_tokens", "data"],
+    ["stream", "temperature", "params", "allow_redirects", "json", "max_tokens", "data", "memory"],
 )
 def test_a_keyword_that_nobody_takes_is_named_at_the_call(wrong):
-    with Site(say_hello, LOCAL_CURRENT) as site:
-        for call in calls_with_options(site.url):
-            with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'"):
-                call(**{wrong: True})
-        assert site.asked == []
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'"):
+        ChatgptFree(NOBODY).stream("Hi", **{wrong: True})
 
 
-@pytest.mark.parametrize("wrong", ["prompt", "message", "memory"])
+@pytest.mark.parametrize("wrong", ["prompt", "message"])
 def test_a_keyword_with_a_name_of_the_librarys_own_is_named_too(wrong):
-    bot = ChatgptFree(SITE)
+    bot = ChatgptFree(NOBODY)
     for call in (bot.stream, bot.complete, bot.conversation().stream):
         with pytest.raises(TypeError, match=f"'{wrong}'"):
             call("Hi", **{wrong: "Hi"})
@@ -3891,15 +2689,14 @@ WRONG_TYPES = [
 NO_PROXY_URL = "proxy must be a URL such as http://host:port or socks5://host:port"
 NO_PROXY_HOST = "proxy must name a host and may name a port: http://host:port"
 UNQUOTED = "proxy has a password that needs quoting: say %23 for # and %2F for /"
+TWO_NUMBERS = "timeout has two numbers in its tuple, for connecting and for reading"
+NOT_ONE_LINE = "{} can't be sent: it must be one line of Latin-1"
 WRONG_VALUES = [
     ({"timeout": -1}, "timeout must be over 0 seconds, not -1"),
     ({"timeout": 0}, "timeout must be over 0 seconds, not 0"),
     ({"timeout": math.nan}, "timeout must be over 0 seconds, not nan"),
     ({"timeout": (3, 0)}, "timeout must be over 0 seconds, not 0"),
-    (
-        {"timeout": (1, 2, 3)},
-        "timeout has two numbers in its tuple, for connecting and for reading",
-    ),
+    ({"timeout": (1, 2, 3)}, TWO_NUMBERS),
     ({"max_time": 0}, "max_time must be over 0 seconds, not 0"),
     ({"max_time": math.nan}, "max_time must be over 0 seconds, not nan"),
     ({"proxy": "socks://h:1"}, "proxy begins with socks://: say socks5:// or socks4://"),
@@ -3917,26 +2714,11 @@ WRONG_VALUES = [
     ({"proxy": "http://me:sec/secret@h:1"}, UNQUOTED),
     ({"proxy": "http://me:sec?secret@h:1"}, UNQUOTED),
     ({"proxies": {"http": "http://me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
-    (
-        {"headers": {"X-Key": "secret\nsecret"}},
-        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
-    ),
-    (
-        {"headers": {"X-Key": "secret€"}},
-        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
-    ),
-    (
-        {"headers": {"X-Key": b"secret\r\nsecret"}},
-        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
-    ),
-    (
-        {"cookies": {"id": "secret\nsecret"}},
-        "cookies['id'] can't be sent: it must be one line of Latin-1",
-    ),
-    (
-        {"cookies": {"id": "secret€"}},
-        "cookies['id'] can't be sent: it must be one line of Latin-1",
-    ),
+    ({"headers": {"X-Key": "secret\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
+    ({"headers": {"X-Key": "secret€"}}, NOT_ONE_LINE.format("headers['X-Key']")),
+    ({"headers": {"X-Key": b"secret\r\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
+    ({"cookies": {"id": "secret\nsecret"}}, NOT_ONE_LINE.format("cookies['id']")),
+    ({"cookies": {"id": "secret€"}}, NOT_ONE_LINE.format("cookies['id']")),
 ]
 
 
@@ -3944,41 +2726,25 @@ WRONG_VALUES = [
     ("option", "words"), WRONG_TYPES, ids=[ascii(option) for option, _ in WRONG_TYPES]
 )
 def test_an_option_of_the_wrong_type_is_named_at_the_call(option, words):
-    with Site(say_hello, LOCAL_CURRENT) as site:
-        calls = calls_with_options(site.url)
-        calls.append(lambda **own: ChatgptFree(site.url, session=stub_with_bots(), **own))
-        # the image is for a call, and is read then
-        for call in calls[:2] if "image" in option else calls:
-            with pytest.raises(TypeError) as caught:
-                call(**option)
-            assert str(caught.value) == words
-        assert site.asked == []
+    for bot in (ChatgptFree(NOBODY), ChatgptFree(NOBODY, session=stub_with_bots())):
+        with pytest.raises(TypeError) as caught:
+            bot.stream("Hi", **option)
+        assert str(caught.value) == words
 
 
 @pytest.mark.parametrize(
     ("option", "words"), WRONG_VALUES, ids=[ascii(option) for option, _ in WRONG_VALUES]
 )
 def test_a_wrong_value_is_named_at_the_call_and_no_secret_repeated(option, words):
-    with Site(say_hello, LOCAL_CURRENT) as site:
-        for call in calls_with_options(site.url):
-            with pytest.raises(ValueError) as caught:
-                call(**option)
-            assert str(caught.value) == words
-        assert site.asked == []
+    with pytest.raises(ValueError) as caught:
+        ChatgptFree(NOBODY).stream("Hi", **option)
+    assert str(caught.value) == words
 
 
 @pytest.mark.parametrize(
     "proxy",
-    [
-        "http://h",
-        "https://h:1",
-        "socks5h://h:1",
-        "SOCKS4://h",
-        "http://me:p%23%2F@h:1",
-        "http://me:p@ss@h",
-        "http://[::1]:1",
-        "http://h:1/",
-    ],
+    ["http://h", "https://h:1", "socks5h://h:1", "SOCKS4://h", "http://[::1]:1", "http://h:1/"]
+    + ["http://me:p%23%2F@h:1", "http://me:p@ss@h"],
 )
 def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
     session = stub_with_bots()
@@ -3987,28 +2753,20 @@ def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
 
 
 @pytest.mark.parametrize(
-    ("option", "kind"),
+    ("option", "scheme"),
     [
-        pytest.param(
-            {"proxy": "http://me:secret@127.0.0.1:{}"}, requests.ConnectionError, id="proxy"
-        ),
-        pytest.param(
-            {"proxy": "socks5://me:secret@127.0.0.1:{}"}, requests.RequestException, id="socks"
-        ),
-        pytest.param(
-            {"proxies": {"http": "http://me:secret@127.0.0.1:{}"}},
-            requests.ConnectionError,
-            id="proxies",
-        ),
+        pytest.param("proxy", "http", id="proxy"),
+        pytest.param("proxy", "socks5", id="socks"),
+        pytest.param("proxies", "http", id="proxies"),
     ],
 )
-def test_no_failure_of_a_proxy_repeats_its_password(option, kind):
+def test_no_failure_of_a_proxy_repeats_its_password(option, scheme):
     with Site(reset_connection, reset_connection) as proxy:
-        port = str(proxy.server_address[1])
-        option = json.loads(json.dumps(option).replace("{}", port))
-        with pytest.raises(kind) as caught:
-            ChatgptFree("http://site.example/", **option).complete("Hi")
-        assert "secret" not in str(caught.value)
+        url = proxy.url.replace("http://", f"{scheme}://me:secret@")
+        own = {option: url if option == "proxy" else as_proxies(url)}
+        with pytest.raises(requests.RequestException) as caught:
+            ChatgptFree("http://site.example/", **own).complete("Hi")
+    assert "secret" not in str(caught.value)
 
 
 def test_blanks_and_line_ends_around_headers_and_cookies_are_stripped():
@@ -4030,36 +2788,20 @@ def test_an_address_that_is_no_str_is_a_typeerror():
 @pytest.mark.parametrize(
     "address",
     [
-        "",
-        "  ",
-        "site.example",
-        "site.example:8080/chat",
-        "//site.example/",
-        "ftp://site.example/",
-        "http://",
-        "http:///chat",
-        "https://a..b/",
-        "/chat",
-        "mailto:me@site.example",
-        "\x01http://site.example/\x1b[2J",
-        "\x01https:x",
-        "\x01http://site.example/\u2102",
-    ],
-    ids=[
-        "empty",
-        "blanks",
-        "no scheme",
-        "port and no scheme",
-        "slashes and no scheme",
-        "ftp",
-        "no host",
-        "path and no host",
-        "dots",
-        "path",
-        "mailto",
-        "control character",
-        "control character and no host",
-        "control character and a sign",
+        pytest.param("", id="empty"),
+        pytest.param("  ", id="blanks"),
+        pytest.param("site.example", id="no scheme"),
+        pytest.param("site.example:8080/chat", id="port and no scheme"),
+        pytest.param("//site.example/", id="slashes and no scheme"),
+        pytest.param("ftp://site.example/", id="ftp"),
+        pytest.param("http://", id="no host"),
+        pytest.param("http:///chat", id="path and no host"),
+        pytest.param("https://a..b/", id="dots"),
+        pytest.param("/chat", id="path"),
+        pytest.param("mailto:me@site.example", id="mailto"),
+        pytest.param("\x01http://site.example/\x1b[2J", id="control character"),
+        pytest.param("\x01https:x", id="control character and no host"),
+        pytest.param("\x01http://site.example/\u2102", id="control character and a sign"),
     ],
 )
 def test_what_is_no_address_is_refused_in_the_constructor(address):
@@ -4077,91 +2819,94 @@ def test_blanks_around_an_address_are_stripped(mock, blanks):
 # ----------------------------------------------------- Requests: refusals, and what is asked again
 
 
+EXPIRED = {
+    "status": 403,
+    "body": "<p>The link you followed has expired.</p>",
+    "content_type": "text/html",
+}
+EXPIRED_IN_GERMAN = {**EXPIRED, "body": "Der Link ist abgelaufen."}
+NO_NONCE = {"json": {"status": "error", "msg": "Nonce verification failed"}}
+# The plugin does not know the action.
+GONE = {"status": 400, "body": "0"}
+NOT_TAKEN = (
+    "HTTP 400: 0 (the plugin is off or has changed, or the prompt is over the server's limit)"
+)
+OUT_OF_ORDER = {"status": 500, "body": "<p>Out of order"}
+CHALLENGE = {
+    "status": 403,
+    "body": "<title>Just a moment...</title>",
+    "headers": {"cf-mitigated": "challenge"},
+}
+ADVERT = "<title>Not found</title><div>Shop Blog About</div><h1>Nothing here"
+PLAIN_WARNING = "PHP Warning:  Undefined variable $x in /a.php on line 1\n"
+STYLE = "<style>p {}</style><h1>Not\n now</h1><script>quota()</script>"
+NO = json.dumps({"status": "error", "msg": "No."})
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (400, "0", NOT_TAKEN),
-        (500, "<title>Oh no</title><h1>Oh no</h1><p>Try later", "HTTP 500: Oh no Try later"),
-        (500, "<title>Oh no</title><body><nav>Menu</nav><h1>Oh no</h1></body>", "HTTP 500: Oh no"),
-        (500, "<html><head><title>Oh no</title></head><body></body></html>", "HTTP 500: Oh no"),
-        (
-            404,
-            "<title>Not found</title><div>Shop Blog About</div><h1>Nothing here",
-            "HTTP 404: Not found",
-        ),
-        (
-            500,
-            WARNING * 30 + "<p>There has been a critical error.</p>",
-            "HTTP 500: There has been a critical error.",
-        ),
-        (
-            500,
-            "PHP Warning:  Undefined variable $x in /a.php on line 1\n" * 9 + "Out of memory",
-            "HTTP 500: Out of memory",
-        ),
-        (500, WARNING * 30 + json.dumps({"status": "error", "msg": "No."}), "HTTP 500: No."),
-        (502, "<style>p {}</style><h1>Not\n now</h1><script>quota()</script>", "HTTP 502: Not now"),
-    ],
-    ids=[
-        "zero",
-        "heading",
-        "menu",
-        "title alone",
-        "404",
-        "warnings",
-        "plain warnings",
-        "warnings and JSON",
-        "style and script",
+        pytest.param(400, "0", NOT_TAKEN, id="zero"),
+        pytest.param(500, "<title>Oh</title><h1>Oh</h1><p>Later", "HTTP 500: Oh Later", id="head"),
+        pytest.param(500, "<title>Oh</title><nav>Menu</nav><h1>Oh</h1>", "HTTP 500: Oh", id="menu"),
+        pytest.param(500, "<title>Oh no</title><p></p>", "HTTP 500: Oh no", id="title alone"),
+        pytest.param(404, ADVERT, "HTTP 404: Not found", id="404"),
+        pytest.param(500, WARNING * 30 + "<p>Oh no", "HTTP 500: Oh no", id="warnings"),
+        pytest.param(500, PLAIN_WARNING * 9 + "Oh no", "HTTP 500: Oh no", id="plain warnings"),
+        pytest.param(500, WARNING * 30 + NO, "HTTP 500: No.", id="warnings and JSON"),
+        pytest.param(502, STYLE, "HTTP 502: Not now", id="style and script"),
     ],
 )
-@pytest.mark.parametrize("where", ["page", "answer"])
-def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words, where):
-    refusal = {"status": status, "body": body}
-    mock.get(SITE + "/", **(refusal if where == "page" else {"body": CLASSIC_PAGE}))
-    mock.post(AJAX, **refusal)
+def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words):
+    add_classic(mock, {"status": status, "body": body})
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
-    assert (str(caught.value), caught.value.partial) == (words, "")
+    assert told(caught.value) == (ChatgptFreeError, words)
+    assert caught.value.partial == ""
+
+
+WITHOUT_WORDS = '{"success": false, "data": {"code": "x", "message": ""}}'
 
 
 @pytest.mark.parametrize(
     ("status", "reason", "body", "words"),
     [
         pytest.param(500, "Oh No", "", "HTTP 500: Oh No", id="its own reason"),
-        pytest.param(
-            503, "", "<html><body> </body></html>", "HTTP 503: Service Unavailable", id="none"
-        ),
+        pytest.param(503, "", "<p> </p>", "HTTP 503: Service Unavailable", id="no reason"),
         pytest.param(502, None, "<script>1</script>", "HTTP 502: Bad Gateway", id="None"),
         pytest.param(599, "", "", "HTTP 599: no words", id="no reason that is known"),
-        pytest.param(
-            403,
-            "",
-            '{"success": false, "data": {"code": "x", "message": ""}}',
-            'HTTP 403: {"success": false, "data": {"code": "x", "message": ""}}',
-            id="JSON",
-        ),
+        pytest.param(403, "", WITHOUT_WORDS, f"HTTP 403: {WITHOUT_WORDS}", id="JSON"),
     ],
 )
-@pytest.mark.parametrize("where", ["page", "answer"])
-def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, words, where):
+def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, words):
     def respond(*pieces, url):
-        answer = Answer(*pieces, url=url)
-        if where == "page" or pieces != (CLASSIC_PAGE,):
-            answer.pieces, answer.status_code, answer.reason = [body], status, reason
-        return answer
+        response = Answer(body, url=url, status=status)
+        response.reason = reason
+        return response
 
-    session = StubSession(CLASSIC_PAGE, "", respond=respond)
     with pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(SITE, session=session).complete("Hi")
-    assert str(caught.value) == words
+        ChatgptFree(SITE, session=StubSession("", respond=respond)).complete("Hi")
+    assert told(caught.value) == (ChatgptFreeError, words)
 
 
-def test_list_models_raises_the_error_of_a_refused_page(mock):
-    mock.get(SITE + "/", status=403, body="Forbidden")
-    with pytest.raises(ChatgptFreeError, match="^HTTP 403: Forbidden$") as caught:
-        ChatgptFree(SITE).list_models()
-    assert caught.type is ChatgptFreeError
+@pytest.mark.parametrize("ask", ["complete", "list_models"])
+def test_a_refused_page_is_told_like_a_refused_answer(mock, ask):
+    mock.get(SITE + "/", status=403, body="<h1>Forbidden")
+    with pytest.raises(ChatgptFreeError) as caught:
+        CALLERS[ask](ChatgptFree(SITE))
+    assert told(caught.value) == (ChatgptFreeError, "HTTP 403: Forbidden")
+
+
+CLASSIC_REFUSALS = [  # and their words
+    pytest.param(EXPIRED, "HTTP 403: The link you followed has expired.", id="expired"),
+    pytest.param(EXPIRED_IN_GERMAN, "HTTP 403: Der Link ist abgelaufen.", id="expired in German"),
+    pytest.param(NO_NONCE, "Nonce verification failed", id="nonce"),
+    pytest.param(GONE, NOT_TAKEN, id="gone"),
+    pytest.param(OUT_OF_ORDER, "HTTP 500: Out of order", id="500"),
+    pytest.param({"body": INVALID + DISGUISED_STOP}, "Invalid key.", id="disguised error"),
+    pytest.param({"body": ROLE + STOP + DONE}, EMPTY, id="empty"),
+    pytest.param({"body": ""}, NO_ANSWER, id="nothing"),
+]
 
 
 @pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
@@ -4177,13 +2922,10 @@ def test_a_refusing_classic_site_is_asked_again_if_its_chat_changed(mock, refusa
 @pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
 def test_a_refusing_classic_site_is_asked_once_if_its_chat_is_the_same(mock, refusal, words):
     add_classic(mock, refusal, CLASSIC_ANSWER)
-    with pytest.raises(ChatgptFreeError, match=f"^{re.escape(words)}$") as caught:
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is (IncompleteReplyError if "sent no answer" in words else ChatgptFreeError)
+    assert str(caught.value) == words
     assert (len(page_requests(mock)), len(forms(mock))) == (2, 1)
-
-
-ELSEWHERE = SITE + "/blog/wp-admin/admin-ajax.php"
 
 
 @pytest.mark.parametrize(
@@ -4192,20 +2934,20 @@ ELSEWHERE = SITE + "/blog/wp-admin/admin-ajax.php"
         pytest.param(CURRENT_PAGE, current_box(nonce="fresh"), id="nonce"),
         pytest.param(CURRENT_PAGE, current_box(7), id="bot"),
         pytest.param(CURRENT_PAGE, current_box(postId=262), id="post id"),
-        pytest.param(CURRENT_PAGE, current_box(ajax_url=ELSEWHERE), id="address"),
+        pytest.param(CURRENT_PAGE, current_box(ajax_url=IN_FOLDER), id="address"),
         pytest.param(CURRENT_PAGE, CLASSIC_PAGE, id="protocol"),
         pytest.param(CLASSIC_PAGE, classic_box(nonce="fresh"), id="classic nonce"),
         pytest.param(CLASSIC_PAGE, classic_box(bot_id="7"), id="classic bot"),
         pytest.param(CLASSIC_PAGE, classic_box(post_id="7"), id="classic post id"),
         pytest.param(CLASSIC_PAGE, classic_box(css_class="wpaicg-chatbox"), id="classic action"),
-        pytest.param(CLASSIC_PAGE, params_script(ELSEWHERE) + classic_box(), id="classic address"),
+        pytest.param(CLASSIC_PAGE, params_script(IN_FOLDER) + classic_box(), id="classic address"),
     ],
 )
 def test_a_refused_question_is_sent_again_to_a_chat_with_other_ids(mock, before, after):
     mock.get(SITE + "/", body=before)
     mock.get(SITE + "/", body=after)
     mock.post(AJAX, **EXPIRED)
-    mock.post(ELSEWHERE, **EXPIRED)
+    mock.post(IN_FOLDER, **EXPIRED)
     with pytest.raises(ChatgptFreeError):
         ChatgptFree(SITE).complete("Hi")
     assert len([form for form in forms(mock) if "message" in form]) == 2
@@ -4237,15 +2979,9 @@ def test_a_refused_question_is_not_sent_again_to_the_same_chat(mock, before, aft
     ("home", "asked"),
     [
         pytest.param("/", ["/", r"/\?_=(\d+)"], id="no query"),
+        pytest.param("/a/?b=c&x=", ["/a/?b=c&x=", r"/a/\?b=c&x=&_=(\d+)"], id="a query"),
         pytest.param(
-            "/chat/?lang=de&x=",
-            ["/chat/?lang=de&x=", r"/chat/\?lang=de&x=&_=(\d+)"],
-            id="a query",
-        ),
-        pytest.param(
-            "/old/",
-            ["/old/", "/chat/?p=2", r"/old/\?_=\d+", r"/chat/\?p=2&_=(\d+)"],
-            id="redirect",
+            "/old/", ["/old/", "/b/?p=2", r"/old/\?_=\d+", r"/b/\?p=2&_=(\d+)"], id="moved"
         ),
     ],
 )
@@ -4253,7 +2989,7 @@ def test_a_refused_question_is_not_sent_again_to_the_same_chat(mock, before, aft
 def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page, home, asked):
     def respond(request):
         if "/old/" in request.url:
-            return 302, {"Location": "/chat/?p=2"}, ""
+            return 302, {"Location": "/b/?p=2"}, ""
         return 200, {}, page
 
     mock.add_callback("GET", re.compile(r"https://site\.example/(?!wp-admin)"), respond)
@@ -4268,17 +3004,6 @@ def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page,
     assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
 
 
-def test_a_form_in_place_of_an_answer_is_not_asked_for_twice(mock):
-    form = {"form_definition": {"title": "Contact &amp; us", "fields": []}}
-    answer = CURRENT_HEAD + "event: display_form_event\n" + data(form) + CURRENT_DONE
-    add_current(mock, answer)
-    with pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
-    assert str(caught.value) == "the site answers with a form: Contact & us"
-    assert actions(mock) == ["page", *ASKED[2]]
-
-
 @pytest.mark.parametrize(
     "look",
     [{"status": 500}, {"body": "no chat"}, {"body": requests.ConnectionError("gone")}],
@@ -4287,11 +3012,10 @@ def test_a_form_in_place_of_an_answer_is_not_asked_for_twice(mock):
 def test_if_the_chat_cannot_be_looked_up_again_the_first_error_is_raised(mock, look):
     add_classic(mock, EXPIRED)
     mock.get(SITE + "/", **look)
-    with pytest.raises(
-        ChatgptFreeError, match="^HTTP 403: The link you followed has expired.$"
-    ) as caught:
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
+    words = "HTTP 403: The link you followed has expired."
+    assert told(caught.value) == (ChatgptFreeError, words)
 
 
 def test_a_second_refusal_is_final(mock):
@@ -4303,23 +3027,14 @@ def test_a_second_refusal_is_final(mock):
     assert len(forms(mock)) == 2
 
 
-LIMIT = {"body": data({"msg": "Used up", "tokenLimitReached": True})}
-
-
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
-        pytest.param(LIMIT, RateLimitError, id="token limit"),
+        pytest.param({"body": data(TOKEN_LIMIT)}, RateLimitError, id="token limit"),
         pytest.param({"status": 429, "body": "Slow down"}, RateLimitError, id="429"),
         pytest.param(CHALLENGE, BlockedError, id="challenge"),
-        pytest.param(
-            {"body": data({"error": "Solve this first", "ts_required": True})},
-            BlockedError,
-            id="check",
-        ),
-        pytest.param(
-            {"body": requests.ConnectionError("gone")}, requests.ConnectionError, id="network"
-        ),
+        pytest.param({"body": data(CHECK)}, BlockedError, id="check"),
+        pytest.param({"body": requests.ConnectionError()}, requests.ConnectionError, id="network"),
         pytest.param({"body": chunk("Hello")}, IncompleteReplyError, id="broken off"),
     ],
 )
@@ -4329,6 +3044,21 @@ def test_after_a_failure_of_these_kinds_the_chat_is_not_looked_up_again(mock, re
     with pytest.raises(kind):
         ChatgptFree(SITE).complete("Hi")
     assert (len(page_requests(mock)), len(forms(mock))) == (1, 1)
+
+
+class CachingSession(requests.Session):
+    """Keeps a page until it is asked for with `Cache-Control: no-cache`, as caches do."""
+
+    def __init__(self):
+        super().__init__()
+        self.pages = {}
+
+    def get(self, url, headers=None, **options):
+        fresh = (headers or {}).get("Cache-Control") == "no-cache"
+        if fresh or url not in self.pages:
+            response = super().get(url, headers=headers, **{**options, "stream": False})
+            self.pages[url] = response.content
+        return Answer(self.pages[url], url=url)
 
 
 def test_an_expired_nonce_heals_behind_a_cache():
@@ -4347,43 +3077,69 @@ def test_an_expired_nonce_heals_behind_a_cache():
         assert ChatgptFree(site.url, session=session).complete("Hi there") == "Hi there"
 
 
-@pytest.mark.parametrize("step", [1, 2], ids=["first step", "second step"])
-@pytest.mark.parametrize(
-    ("renewal", "words"),
-    [
-        pytest.param(WAYS[0], "Security check failed.", id="fresh"),
-        pytest.param(WAYS[1], "Security check failed.", id="the same"),
-        pytest.param(WAYS[2], "Security check failed.", id="no such action"),
-        pytest.param(WAYS[3], "Security check failed.", id="failure"),
-        pytest.param(WAYS[4], "Security check failed.", id="nonsense"),
-        pytest.param(WAYS[0], "セキュリティチェックに失敗しました", id="fresh, in Japanese"),
-        pytest.param(WAYS[0], "Something else.", id="fresh, other words"),
-    ],
-)
-def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, step, words, renewal):
-    pages = [CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")]
-    current_site(mock, renewal, step, words, pages)
+def renewed(nonce):
+    """What the nonce action gives."""
+    return 200, {}, json.dumps({"success": True, "data": {"nonce": nonce}})
+
+
+def current_site(mock, renewal, step=1, words="Security check failed.", pages=(CURRENT_PAGE,)):
+    """A site of the current protocol.
+
+    It takes the nonce "fresh", and refuses others at `step`, with these words.
+    """
+
+    def ajax(request):
+        form = fields_of(request)
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return renewal
+        good = form["_ajax_nonce"] == "fresh"
+        if form["action"] == "aipkit_cache_sse_message":
+            if good or step == 2:
+                return 200, {}, CACHED
+            failure = {"message": words, "code": "nonce_failure_cache_sse"}
+            return 403, {}, json.dumps({"success": False, "data": failure})
+        return 200, {}, CURRENT_ANSWER if good else error_event(words)
+
+    for page in pages:
+        mock.get(SITE + "/", body=page)
+    mock.add_callback("POST", AJAX, ajax)
+    mock.add_callback("GET", AJAX, ajax)
+
+
+NO_RENEWALS = {
+    "the same": renewed("5bbad886de"),
+    "no such action": (400, {}, "0"),
+    "failure": (500, {}, "<p>Oops"),
+    "nonsense": (200, {}, "<p>Hello"),
+}
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["ticket", "answer"])
+@pytest.mark.parametrize("words", ["セキュリティチェックに失敗しました", "Something else."])
+def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, step, words):
+    current_site(mock, renewed("fresh"), step, words)
     assert ChatgptFree(SITE).complete("Hi", model="DeepSeek") == "Hello, wörld 🌍"
-    look = ["get_nonce"] if renewal is WAYS[0] else ["get_nonce", "page"]
-    assert actions(mock) == ["page", *ASKED[step], *look, *ASKED[2]]
+    assert actions(mock) == ["page", *ASKED[step], "get_nonce", *ASKED[2]]
     assert {form["bot_id"] for form in forms(mock)} == {"25872"}
 
 
-@pytest.mark.parametrize(
-    ("step", "words"),
-    [
-        pytest.param(1, "HTTP 403: Not here.", id="first step"),
-        pytest.param(2, "Not here.", id="second step"),
-    ],
-)
-@pytest.mark.parametrize(
-    "renewal", WAYS[1:], ids=["the same", "no such action", "failure", "nonsense"]
-)
-def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, step, words, renewal):
+@pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
+def test_a_current_site_that_gives_no_fresh_nonce_may_have_one_in_its_page(mock, renewal):
+    current_site(mock, renewal, pages=[CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")])
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+    assert actions(mock) == ["page", *ASKED[1], "get_nonce", "page", *ASKED[2]]
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["ticket", "answer"])
+@pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
+def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, step, renewal):
     current_site(mock, renewal, step, "Not here.")
-    with pytest.raises(ChatgptFreeError, match=f"^{words}$") as caught:
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
+    assert told(caught.value) == (
+        ChatgptFreeError,
+        "HTTP 403: Not here." if step == 1 else "Not here.",
+    )
     assert actions(mock) == ["page", *ASKED[step], "get_nonce", "page"]
 
 
@@ -4401,6 +3157,35 @@ def test_a_renewed_nonce_serves_every_bot(mock):
     bot.complete("Hi", model="DeepSeek")
     bot.complete("Hi")
     assert actions(mock).count("get_nonce") == 1
+
+
+class ChangingSite:
+    """A site whose plugin or bots change.
+
+    `page` is what it shows now, `bots` are those that it has. Without bots it is classic.
+    """
+
+    def __init__(self, mock):
+        mock.add_callback("GET", SITE + "/", lambda request: (200, {}, self.page))
+        mock.add_callback("POST", AJAX, self.ajax)
+        mock.add_callback("GET", AJAX, self.ajax)
+
+    def show(self, page, *bots):
+        self.page, self.bots = page, bots
+
+    def ajax(self, request):
+        form = fields_of(request)
+        if form["action"].startswith("wpaicg") == bool(self.bots):
+            return 400, {}, "0"
+        if not self.bots:
+            return 200, {}, chunk("classic") + DONE
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return renewed("5bbad886de")
+        if form["action"] == "aipkit_cache_sse_message":
+            return 200, {}, CACHED
+        if form["bot_id"] not in self.bots:
+            return 200, {}, error_event("Invalid chatbot specified.")
+        return 200, {}, data({"delta": "bot " + form["bot_id"]}) + CURRENT_DONE
 
 
 def test_a_client_works_on_after_the_plugin_was_updated_or_put_back(mock):
@@ -4440,69 +3225,34 @@ def test_if_a_bot_is_gone_for_good_the_error_names_those_that_are_there(mock):
         bot.complete("Hi", model="DeepSeek")
 
 
+EMPTY_DATA = {"message": "No message.", "code": "empty_data_to_cache"}
+SCRIPT = '<h1>Oh no</h1><script>\n{"@context": 1}\n</script>'
+
+
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("status", "body", "words"),
     [
-        pytest.param(
-            {
-                "status": 400,
-                "json": {
-                    "success": False,
-                    "data": {"message": "No message.", "code": "empty_data_to_cache"},
-                },
-            },
-            "HTTP 400: No message.",
-            id="no message",
-        ),
-        pytest.param(
-            {
-                "status": 403,
-                "json": {
-                    "success": False,
-                    "data": {"message": "Not here.", "code": "embed_not_available"},
-                },
-            },
-            "HTTP 403: Not here.",
-            id="not here",
-        ),
-        pytest.param(
-            {"status": 500, "body": "<title>Error</title><p>There has been a critical error."},
-            "HTTP 500: Error There has been a critical error.",
-            id="HTML error",
-        ),
-        pytest.param(
-            {"status": 200, "body": "<p>Down for maintenance"},
-            "HTTP 200: Down for maintenance",
-            id="HTML",
-        ),
-        pytest.param(
-            {"status": 200, "json": {"success": True, "data": {}}},
-            'HTTP 200: {"success": true, "data": {}}',
-            id="no cache key",
-        ),
-        pytest.param(
-            {"status": 500, "body": '<h1>Oh no</h1><script>\n{"@context": 1}\n</script>'},
-            "HTTP 500: Oh no",
-            id="script",
-        ),
-        pytest.param(
-            {"status": 200, "json": {"success": False, "data": "Sorry"}},
-            "HTTP 200: Sorry",
-            id="plain words",
-        ),
-        pytest.param({"status": 200, "body": ""}, "HTTP 200: OK", id="nothing"),
+        pytest.param(400, json.dumps({"data": EMPTY_DATA}), "HTTP 400: No message.", id="message"),
+        pytest.param(403, json.dumps(FAILURE), "HTTP 403: Not here.", id="failure"),
+        pytest.param(500, "<title>Oh</title><p>No.", "HTTP 500: Oh No.", id="HTML error"),
+        pytest.param(500, SCRIPT, "HTTP 500: Oh no", id="script"),
+        pytest.param(200, "<p>Down", "HTTP 200: Down", id="HTML"),
+        pytest.param(200, '{"data": {}}', 'HTTP 200: {"data": {}}', id="no ticket"),
+        pytest.param(200, '{"success": false, "data": "Sorry"}', "HTTP 200: Sorry", id="plain"),
+        pytest.param(200, "", "HTTP 200: OK", id="nothing"),
     ],
 )
-def test_an_error_at_the_first_step_has_the_sites_words(mock, answer, words):
+def test_an_error_in_place_of_a_ticket_has_the_sites_words(mock, status, body, words):
     mock.get(SITE + "/", body=CURRENT_PAGE)
-    mock.post(AJAX, **answer)
-    with pytest.raises(ChatgptFreeError, match=f"^{re.escape(words)}$"):
+    mock.post(AJAX, status=status, body=body)
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
+    assert told(caught.value) == (ChatgptFreeError, words)
     asked = [action for action in actions(mock) if action != "get_nonce"]
     assert asked == ["page", "cache_sse_message", "page"]
 
 
-def test_warnings_before_the_cache_key_are_ignored(mock):
+def test_warnings_before_a_ticket_are_ignored(mock):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, body="\ufeff" + WARNING + CACHED)
     mock.get(AJAX, body=CURRENT_ANSWER)
@@ -4510,7 +3260,7 @@ def test_warnings_before_the_cache_key_are_ignored(mock):
 
 
 @pytest.mark.parametrize("key", ["\ud800", "\0", 7.5, None, [], {}, True], ids=ascii)
-def test_a_cache_key_that_cannot_be_sent_is_the_sites_error(mock, key):
+def test_a_ticket_that_cannot_be_sent_is_the_sites_error(mock, key):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, json={"success": True, "data": {"cache_key": key}})
     with pytest.raises(ChatgptFreeError, match="^HTTP 200: "):
@@ -4520,20 +3270,15 @@ def test_a_cache_key_that_cannot_be_sent_is_the_sites_error(mock, key):
 @pytest.mark.parametrize("nonce", ["\ud800", "\0", None, ["fresh"]], ids=ascii)
 def test_a_fresh_nonce_that_cannot_be_sent_is_passed_over(mock, nonce):
     mock.get(SITE + "/", body=CURRENT_PAGE)
-    mock.post(AJAX, status=403, json=NONCE_FAILURE)
+    mock.post(AJAX, status=403, json=FAILURE)
     mock.post(AJAX, json={"success": True, "data": {"nonce": nonce}})
-    with pytest.raises(ChatgptFreeError, match="Security check failed"):
+    with pytest.raises(ChatgptFreeError, match="Not here."):
         ChatgptFree(SITE).complete("Hi")
 
 
 def test_after_an_error_the_object_can_be_used_again(mock):
-    add_classic(
-        mock,
-        chunk("Hel"),
-        {"status": 500},
-        {"body": requests.ConnectionError("gone")},
-        CLASSIC_ANSWER,
-    )
+    gone = {"body": requests.ConnectionError("gone")}
+    add_classic(mock, chunk("Hel"), {"status": 500}, gone, CLASSIC_ANSWER)
     bot = ChatgptFree(SITE)
     for kind in (IncompleteReplyError, ChatgptFreeError, requests.ConnectionError):
         with pytest.raises(kind):
@@ -4542,6 +3287,33 @@ def test_after_an_error_the_object_can_be_used_again(mock):
 
 
 # ---------------------------------------------------------- Requests: hosts, secrets and redirects
+
+
+def redirect_to(url, status=302):
+    """A page or an answer that redirects there."""
+    return lambda handler, *_: handler.whole("", status, Location=url)
+
+
+SECRETS = {
+    "cookies": {"secret": "1"},
+    "headers": {"X-Secret": "1", "Cookie2": "secret"},
+    "auth": ("me", "secret"),
+}
+
+PASSWORD = "p%40ss-secret"
+
+
+def with_password(site):
+    return site.url.replace("://", f"://me:{PASSWORD}@")
+
+
+def secret_headers(headers):
+    """The names of the headers that hold what a caller gave in confidence."""
+    return [
+        name
+        for name, value in headers.items()
+        if "secret" in f"{name}{value}".lower() or name.lower() == "authorization"
+    ]
 
 
 def test_a_redirect_of_the_page_is_followed_and_is_the_origin(mock):
@@ -4568,43 +3340,38 @@ def test_the_callers_cookies_headers_and_auth_go_to_the_site(mock, home):
 
 
 WWW = "https://www.site.example/"
+BOOKS = "https://bücher.example"
 PUNYCODE = "https://xn--bcher-kva.example/"
 
 
 @pytest.mark.parametrize(
     ("home", "first", "location", "page"),
     [
-        ("https://bücher.example/", PUNYCODE, None, PUNYCODE),
-        ("https://BÜCHER.example/", PUNYCODE, PUNYCODE + "help/", PUNYCODE + "help/"),
-        (PUNYCODE, PUNYCODE, "https://bücher.example/help/", PUNYCODE + "help/"),
-        (
-            "https://Site.Example:443/",
-            "https://site.example:443/",
-            "https://site.example/help/",
-            "https://site.example/help/",
+        pytest.param("https://bücher.example/", PUNYCODE, None, PUNYCODE, id="letters"),
+        pytest.param(
+            "https://BÜCHER.example/", PUNYCODE, PUNYCODE + "a/", PUNYCODE + "a/", id="capitals"
         ),
-        (SITE, SITE + "/", WWW, WWW),
-        (WWW, WWW, SITE + "/", SITE + "/"),
-        ("http://site.example/", "http://site.example/", WWW, WWW),
-        ("http://site.example:80/", "http://site.example:80/", SITE + ":443/", SITE + ":443/"),
-        (SITE + ":8443", SITE + ":8443/", "//www.site.example:8443/", WWW[:-1] + ":8443/"),
-        (SITE, SITE + "/", "https://you:other@site.example/help/", SITE + "/help/"),
-        (SITE, SITE + "/", "help/", SITE + "/help/"),
-        (SITE + "/help/", SITE + "/help/", "?page=2", SITE + "/help/?page=2"),
-    ],
-    ids=[
-        "letters",
-        "capitals",
-        "letters in a redirect",
-        "port",
-        "www.",
-        "without www.",
-        "http to https and www.",
-        "http to https with ports",
-        "www. on a port",
-        "user name",
-        "path",
-        "query",
+        pytest.param(
+            PUNYCODE,
+            PUNYCODE,
+            "https://bücher.example/a/",
+            PUNYCODE + "a/",
+            id="redirect to letters",
+        ),
+        pytest.param(
+            "https://Site.Example:443/", SITE + ":443/", SITE + "/help/", SITE + "/help/", id="port"
+        ),
+        pytest.param(SITE + "/#top", SITE + "/", None, SITE + "/", id="fragment"),
+        pytest.param(SITE, SITE + "/", WWW, WWW, id="www."),
+        pytest.param(WWW, WWW, SITE + "/", SITE + "/", id="without www."),
+        pytest.param(HTTP + "/", HTTP + "/", WWW, WWW, id="http to https and www."),
+        pytest.param(HTTP + ":80/", HTTP + ":80/", SITE + ":443/", SITE + ":443/", id="both ports"),
+        pytest.param(
+            SITE + ":81", SITE + ":81/", "//www.site.example:81/", WWW[:-1] + ":81/", id="a port"
+        ),
+        pytest.param(SITE, SITE + "/", "https://you:a@site.example/b", SITE + "/b", id="user name"),
+        pytest.param(SITE, SITE + "/", "help/", SITE + "/help/", id="path"),
+        pytest.param(SITE + "/a/", SITE + "/a/", "?page=2", SITE + "/a/?page=2", id="query"),
     ],
 )
 def test_what_the_caller_gave_reaches_a_site_however_spelt(mock, home, first, location, page):
@@ -4618,6 +3385,7 @@ def test_what_the_caller_gave_reaches_a_site_however_spelt(mock, home, first, lo
         headers = call.request.headers
         assert secret_headers(headers) == ["X-Secret", "Cookie2", "Cookie", "Authorization"]
         assert headers["Authorization"] == "Basic bWU6c2VjcmV0"
+    assert headers["Referer"] == page
 
 
 def test_a_user_name_in_a_redirect_is_not_sent(mock):
@@ -4634,56 +3402,35 @@ UNENCRYPTED = "which is not encrypted: it was not followed"
 
 
 @pytest.mark.parametrize(
-    ("home", "location", "named", "why"),
+    ("home", "location", "why"),
     [
-        pytest.param(SITE, "https://other.example/", None, ANOTHER_SITE, id="host"),
-        pytest.param(SITE, "//other.example/x", "https://other.example/x", ANOTHER_SITE, id="//"),
-        pytest.param(SITE, "https://sub.site.example/", None, ANOTHER_SITE, id="subdomain"),
-        pytest.param(SITE, "https://www.www.site.example/", None, ANOTHER_SITE, id="www.www."),
-        pytest.param(SITE, "https://site.example.other/", None, ANOTHER_SITE, id="longer host"),
-        pytest.param(SITE, "https://site.example:8443/", None, ANOTHER_SITE, id="port"),
-        pytest.param(SITE, "https://site.example:80/", None, ANOTHER_SITE, id="http's port"),
-        pytest.param(SITE, "http://site.example:8080/", None, ANOTHER_SITE, id="port and http"),
-        pytest.param(SITE + ":8443", "https://site.example/", None, ANOTHER_SITE, id="from a port"),
-        pytest.param(SITE, "http://site.example/", None, UNENCRYPTED, id="to http"),
-        pytest.param(
-            SITE + ":8443", "http://site.example:8443/", None, UNENCRYPTED, id="to http on a port"
-        ),
-        pytest.param(
-            SITE,
-            "https://you:secret@other.example/",
-            "https://other.example/",
-            ANOTHER_SITE,
-            id="user name",
-        ),
-        pytest.param(
-            "https://bücher.example", "https://bucher.example/", None, ANOTHER_SITE, id="letter"
-        ),
-        pytest.param(
-            "https://bücher.example",
-            "http://xn--bcher-kva.example/",
-            None,
-            UNENCRYPTED,
-            id="punycode by http",
-        ),
+        pytest.param(SITE, "https://other.example/", ANOTHER_SITE, id="host"),
+        pytest.param(SITE, "https://sub.site.example/", ANOTHER_SITE, id="subdomain"),
+        pytest.param(SITE, "https://www.www.site.example/", ANOTHER_SITE, id="www.www."),
+        pytest.param(SITE, "https://site.example.other/", ANOTHER_SITE, id="longer host"),
+        pytest.param(SITE, "https://site.example:8443/", ANOTHER_SITE, id="port"),
+        pytest.param(SITE, "https://site.example:80/", ANOTHER_SITE, id="http's port"),
+        pytest.param(SITE, "http://site.example:8080/", ANOTHER_SITE, id="port and http"),
+        pytest.param(SITE + ":8443", "https://site.example/", ANOTHER_SITE, id="from a port"),
+        pytest.param(SITE, "http://site.example/", UNENCRYPTED, id="to http"),
+        pytest.param(SITE + ":81", "http://site.example:81/", UNENCRYPTED, id="to http on a port"),
+        pytest.param(BOOKS, "https://bucher.example/", ANOTHER_SITE, id="letter"),
+        pytest.param(BOOKS, "http://xn--bcher-kva.example/", UNENCRYPTED, id="punycode by http"),
     ],
 )
-def test_a_redirect_off_the_site_is_an_error_that_names_it(mock, home, location, named, why):
+def test_a_redirect_off_the_site_is_an_error_that_names_it(mock, home, location, why):
     first = home.replace("bücher", "xn--bcher-kva") + "/"
     mock.get(first, status=302, headers={"Location": location})
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(home).complete("Hi", **SECRETS)
-    assert caught.type is ChatgptFreeError
-    assert str(caught.value) == f"{first} redirects to {named or location!r}, {why}"
+    assert told(caught.value) == (ChatgptFreeError, f"{first} redirects to {location!r}, {why}")
     assert [call.request.url for call in mock.calls] == [first]
 
 
 @pytest.mark.parametrize(
     ("way", "error"),
     [
-        pytest.param(
-            ["http://site.example/", SITE + "/", "http://site.example/"], UNENCRYPTED, id="back"
-        ),
+        pytest.param([HTTP + "/", SITE + "/", HTTP + "/"], UNENCRYPTED, id="back"),
         pytest.param([SITE + "/", WWW, "https://other.example/"], ANOTHER_SITE, id="www. and away"),
     ],
 )
@@ -4696,44 +3443,27 @@ def test_a_redirect_off_the_site_is_an_error_at_each_step(mock, way, error):
     assert [call.request.url for call in mock.calls] == way[:2]
 
 
+THERE = "http://localhost:{there}/"
+QUOTED = THERE + "%5C@127.0.0.1:{home}/"
+
+
 # Parsers of addresses disagree about whose these are.
 @pytest.mark.parametrize(
     ("location", "named"),
     [
-        ("http://localhost:{there}/", "http://localhost:{there}/"),
-        ("http://LOCALHOST:{there}/", "http://localhost:{there}/"),
-        ("http://127.0.0.1:{there}/", "http://127.0.0.1:{there}/"),
-        (
-            "http://localhost:{there}\\@127.0.0.1:{home}/",
-            "http://localhost:{there}/%5C@127.0.0.1:{home}/",
+        pytest.param("http://localhost:{there}/", THERE, id="host"),
+        pytest.param("//localhost:{there}/", THERE, id="no scheme"),
+        pytest.param("http://LOCALHOST:{there}/", THERE, id="capitals"),
+        pytest.param("http://127.0.0.1:{there}/", "http://127.0.0.1:{there}/", id="port"),
+        pytest.param("http://localhost:{there}\\@127.0.0.1:{home}/", QUOTED, id="backslash"),
+        pytest.param("http://localhost:{there}\\@127.0.0.1:{home}", QUOTED[:-1], id="no path"),
+        pytest.param("//localhost:{there}\\@127.0.0.1:{home}/x", QUOTED + "x", id="and no scheme"),
+        pytest.param("http://127.0.0.1:{home}@localhost:{there}/", THERE, id="user name"),
+        pytest.param("http://127.0.0.1:{home}%2F@localhost:{there}/", THERE, id="quoted slash"),
+        pytest.param("http://localhost:{there}#@127.0.0.1:{home}/", THERE, id="fragment"),
+        pytest.param(
+            "http://localhost:{there}?@127.0.0.1:{home}/", THERE + "?@127.0.0.1:{home}/", id="query"
         ),
-        (
-            "http://localhost:{there}\\@127.0.0.1:{home}",
-            "http://localhost:{there}/%5C@127.0.0.1:{home}",
-        ),
-        (
-            "//localhost:{there}\\@127.0.0.1:{home}/x",
-            "http://localhost:{there}/%5C@127.0.0.1:{home}/x",
-        ),
-        ("http://127.0.0.1:{home}@localhost:{there}/", "http://localhost:{there}/"),
-        ("http://127.0.0.1:{home}%2F@localhost:{there}/", "http://localhost:{there}/"),
-        ("http://localhost:{there}#@127.0.0.1:{home}/", "http://localhost:{there}/"),
-        (
-            "http://localhost:{there}?@127.0.0.1:{home}/",
-            "http://localhost:{there}/?@127.0.0.1:{home}/",
-        ),
-    ],
-    ids=[
-        "host",
-        "capitals",
-        "port",
-        "backslash",
-        "backslash, no path",
-        "backslash, no scheme",
-        "user name",
-        "quoted slash",
-        "fragment",
-        "query",
     ],
 )
 @pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
@@ -4751,10 +3481,11 @@ def test_no_spelling_of_another_host_gets_a_request(location, named, session):
 @pytest.mark.parametrize(
     ("location", "path"),
     [
-        ("http:\\\\localhost:{there}/", "/%5C%5Clocalhost:{there}/"),
-        ("http://127.0.0.1:{home}\\@localhost:{there}/", "/%5C@localhost:{there}/"),
+        pytest.param("http:\\\\localhost:{there}/", "/%5C%5Clocalhost:{there}/", id="for slashes"),
+        pytest.param(
+            "http://127.0.0.1:{home}\\@localhost:{there}/", "/%5C@localhost:{there}/", id="before @"
+        ),
     ],
-    ids=["backslashes for slashes", "a host after a backslash"],
 )
 @pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
 def test_a_backslash_makes_a_path_of_what_follows(location, path, session):
@@ -4788,44 +3519,19 @@ def test_a_password_in_the_address_goes_into_auth_and_nothing_else(answer, page)
             assert "secret" not in str(shown)
 
 
-def test_user_and_password_of_an_address_are_sent_as_auth_alone(mock):
-    add_classic(mock, CLASSIC_ANSWER)
-    mock.get(SITE + "/empty", body="")
-    ChatgptFree("https://me:secret@site.example/#top").complete("Hi")
-    assert "secret" not in str(forms(mock))
-    for call in mock.calls:
-        assert call.request.headers["Authorization"] == "Basic bWU6c2VjcmV0"
-        assert "secret" not in str(call.request.headers) + call.request.url
-    assert (call.request.headers["Origin"], call.request.headers["Referer"]) == (SITE, SITE + "/")
-    with pytest.raises(ChatNotFoundError, match=" on https://site.example/empty$"):
-        ChatgptFree("https://me:secret@site.example/empty#top").complete("Hi")
-
-
 @pytest.mark.parametrize(
     "page",
     [
-        "no chat",
-        classic_box(nonce=""),
-        reset_connection,
-        lambda handler: handler.whole("<h1>No", 500),
-        lambda handler: handler.whole("", 401),
-        lambda handler: handler.whole("<title>Just a moment...</title>", 403),
-        redirect_to("/"),
-        redirect_to("http://["),
-        redirect_to("http://you:othersecret@["),
-        stall,
-    ],
-    ids=[
-        "chat",
-        "nonce",
-        "break",
-        "500",
-        "401",
-        "challenge",
-        "loop",
-        "nonsense",
-        "nonsense with a password",
-        "stall",
+        pytest.param("no chat", id="chat"),
+        pytest.param(classic_box(nonce=""), id="nonce"),
+        pytest.param(reset_connection, id="break"),
+        pytest.param(lambda handler: handler.whole("<h1>No", 500), id="500"),
+        pytest.param(lambda handler: handler.whole("", 401), id="401"),
+        pytest.param(lambda handler: handler.whole(CHALLENGE["body"], 403), id="challenge"),
+        pytest.param(redirect_to("/"), id="loop"),
+        pytest.param(redirect_to("http://["), id="nonsense"),
+        pytest.param(redirect_to("http://you:othersecret@["), id="nonsense with a password"),
+        pytest.param(stall, id="stall"),
     ],
 )
 def test_no_error_shows_a_password(page):
@@ -4833,7 +3539,7 @@ def test_no_error_shows_a_password(page):
         Site(None, page) as site,
         pytest.raises((ChatgptFreeError, requests.RequestException)) as caught,
     ):
-        ChatgptFree(with_password(site), timeout=0.3).complete("Hi")
+        ChatgptFree(with_password(site), timeout=0.1).complete("Hi")
     lines = traceback.format_exception(caught.type, caught.value, caught.tb)
     assert "secret" not in "".join(lines) + repr(caught.value)
 
@@ -4875,56 +3581,37 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
     assert len(mock.calls) == 10
 
 
+@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
 @pytest.mark.parametrize(
     "location",
     [
-        "http://[",
-        "http://h:99999/",
-        "http://a..b/",
-        "http://h:port/",
-        "https:///x",
-        "http://" + "a" * 64 + ".example/",
-        "http://\xff\xfe/",
-        "/\xff\xfe",
-        "ftp://127.0.0.1/",
-        "javascript:alert(1)",
-        "data:text/html,x",
-        "http://[::1",
-        "http://[v1.x]:/",
-        "//[",
-        "http://*.example/",
-        "http://\xc3\xa9\xe2\x80\xae" + "b" * 70 + "/",
-    ],
-    ids=[
-        "open bracket",
-        "big port",
-        "dots",
-        "port of letters",
-        "no host",
-        "long label",
-        "bytes for a host",
-        "bytes for a path",
-        "ftp",
-        "javascript",
-        "data",
-        "open IPv6",
-        "IPvFuture",
-        "bracket without a scheme",
-        "star",
-        "long label of UTF-8",
+        pytest.param("http://[", id="open bracket"),
+        pytest.param("//[", id="bracket without a scheme"),
+        pytest.param("http://[::1", id="open IPv6"),
+        pytest.param("http://[v1.x]:/", id="IPvFuture"),
+        pytest.param("http://h:99999/", id="big port"),
+        pytest.param("http://h:port/", id="port of letters"),
+        pytest.param("http://a..b/", id="dots"),
+        pytest.param("http://*.example/", id="star"),
+        pytest.param("https:///x", id="no host"),
+        pytest.param("http://" + "a" * 64 + ".example/", id="long label"),
+        pytest.param("http://\xc3\xa9\xe2\x80\xae" + "b" * 70 + "/", id="long label of UTF-8"),
+        pytest.param("http://\xff\xfe/", id="bytes for a host"),
+        pytest.param("/\xff\xfe", id="bytes for a path"),
+        pytest.param("ftp://127.0.0.1/", id="ftp"),
+        pytest.param("javascript:alert(1)", id="javascript"),
+        pytest.param("data:text/html,x", id="data"),
     ],
 )
-@pytest.mark.parametrize(
-    ("page", "session"),
-    [
-        pytest.param(None, None, id="page"),
-        pytest.param(CLASSIC_PAGE, None, id="answer"),
-        pytest.param(None, requests.Session, id="page, the caller's session"),
-    ],
-)
-def test_a_redirect_to_nonsense_is_the_sites_error(page, session, location):
-    send = redirect_to(location)
-    caught = failing_call(page or send, send, session=session and session())
+def test_a_page_that_redirects_to_nonsense_is_the_sites_error(session, location):
+    caught = failing_call(redirect_to(location), session=session and session())
+    assert caught.type is ChatgptFreeError
+    assert "redirects to" in caught.words
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://\xff\xfe/", "javascript:1"], ids=ascii)
+def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(location):
+    caught = failing_call(answer=redirect_to(location))
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
 
@@ -4958,17 +3645,18 @@ def test_raw_utf_8_in_a_redirect_is_asked_for_as_requests_does(location):
     assert asked[1] == "/h%C3%A9/?%C3%BC=%C3%9F"
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-@pytest.mark.parametrize("page", [CLASSIC_PAGE, LOCAL_CURRENT], ids=["classic", "current"])
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [(301, CLASSIC_PAGE), (302, CLASSIC_PAGE), (307, CLASSIC_PAGE), (308, LOCAL_CURRENT)],
+    ids=["301", "302", "307", "308, current"],
+)
 def test_a_post_that_is_redirected_is_an_error_and_is_not_followed(status, page):
     with (
         Site(classic_answer) as stranger,
         Site(redirect_to(stranger.url + "/steal", status), page) as site,
     ):
-        with pytest.raises(
-            ChatgptFreeError,
-            match=f"^HTTP {status}: .* redirects to {stranger.url}/steal, which was not",
-        ):
+        words = f"^HTTP {status}: .* redirects to {stranger.url}/steal, which was not followed$"
+        with pytest.raises(ChatgptFreeError, match=words):
             ChatgptFree(site.url).complete("Hi")
         assert stranger.asked == []
 
@@ -5003,91 +3691,90 @@ def test_an_ajax_address_on_another_host_is_not_used(answer, page):
 # ----------------------------------------------------- Requests: checks that only a browser passes
 
 
+def add_ticket_answer(mock, **answer):
+    """A site of the current protocol that gives this in place of a ticket."""
+    mock.get(SITE + "/", body=CURRENT_PAGE)
+    mock.post(AJAX, **answer)
+
+
+TITLE_ALONE = {"status": 403, "body": "<title>Just a moment...</title>"}
+HEADER_ALONE = {"status": 503, "headers": {"cf-mitigated": "challenge"}}
+SITEGROUND = {"status": 202, "headers": {"SG-Captcha": "challenge"}}
+SITEGROUNDS_PAGE = '<meta http-equiv="refresh" content="0;/.well-known/sgcaptcha/?r=%2F&y=ipc:1">'
+AWS_CAPTCHA = {"status": 405, "headers": {"x-amzn-waf-action": "captcha"}}
+VERCEL = {"status": 429, "headers": {"x-vercel-mitigated": "challenge", "Retry-After": "5"}}
+SUCURI = {"body": "<script>var s={},u,sucuri_cloudproxy_js='',S='cz0i';</script>"}
+IMUNIFY = {"status": 415, "body": "<head><title>One moment, please...</title></head>"}
+ANUBIS = {"body": '<script id="anubis_challenge" type="application/json">{"rules":{}}</script>'}
+TESTCOOKIE = {"body": '<script>a=toNumbers("f6");document.cookie="__test="+toHex(a);</script>'}
+CIPHER = {
+    "body": "<script>document.write(toHex(slowAES.decrypt(c,2,a,b))); location.href="
+    f'"{AJAX}?action=aipkit_frontend_chat_stream&i=1"</script>'
+}
 BOT_CHECKS = [
     pytest.param(CHALLENGE, id="Cloudflare"),
-    pytest.param({**CHALLENGE, "headers": {}}, id="Cloudflare's title"),
-    pytest.param({**CHALLENGE, "status": 503, "body": ""}, id="Cloudflare's header"),
-    pytest.param({"status": 202, "headers": {"SG-Captcha": "challenge"}}, id="SiteGround's header"),
-    pytest.param(
-        {
-            "status": 202,
-            "body": '<html><meta http-equiv="refresh" '
-            'content="0;/.well-known/sgcaptcha/?r=%2F&y=ipc:1.2.3.4"></html>',
-        },
-        id="SiteGround's page",
-    ),
-    pytest.param({"status": 202, "headers": {"x-amzn-waf-action": "challenge"}}, id="AWS"),
-    pytest.param({"status": 405, "headers": {"x-amzn-waf-action": "captcha"}}, id="AWS's captcha"),
-    pytest.param(
-        {"status": 429, "headers": {"x-vercel-mitigated": "challenge", "Retry-After": "5"}},
-        id="Vercel",
-    ),
-    pytest.param(
-        {"body": "<html><script>var s={},u,sucuri_cloudproxy_js='',S='cz0i';</script></html>"},
-        id="Sucuri",
-    ),
-    pytest.param(
-        {"status": 415, "body": "<html><head><title>One moment, please...</title></head></html>"},
-        id="Imunify360",
-    ),
-    pytest.param(
-        {"body": '<script id="anubis_challenge" type="application/json">{"rules":{}}</script>'},
-        id="Anubis",
-    ),
-    pytest.param(
-        {"body": '<script>a=toNumbers("f6");document.cookie="__test="+toHex(a);</script>'},
-        id="testcookie",
-    ),
-    pytest.param(
-        {
-            "body": "<script>document.write(toHex(slowAES.decrypt(c,2,a,b))); location.href="
-            f'"{AJAX}?action=aipkit_frontend_chat_stream&i=1"</script>'
-        },
-        id="testcookie's cipher",
-    ),
+    pytest.param(TITLE_ALONE, id="Cloudflare's title"),
+    pytest.param(HEADER_ALONE, id="Cloudflare's header"),
+    pytest.param(SITEGROUND, id="SiteGround's header"),
+    pytest.param({"status": 202, "body": SITEGROUNDS_PAGE}, id="SiteGround's page"),
+    pytest.param({**AWS_CAPTCHA, "status": 202}, id="AWS"),
+    pytest.param(AWS_CAPTCHA, id="AWS's captcha"),
+    pytest.param(VERCEL, id="Vercel"),
+    pytest.param(SUCURI, id="Sucuri"),
+    pytest.param(IMUNIFY, id="Imunify360"),
+    pytest.param(ANUBIS, id="Anubis"),
+    pytest.param(TESTCOOKIE, id="testcookie"),
+    pytest.param(CIPHER, id="testcookie's cipher"),
 ]
 
 
 @pytest.mark.parametrize("check", BOT_CHECKS)
+def test_a_check_in_place_of_the_page_says_what_to_do(mock, check):
+    mock.get(SITE + "/", **check)
+    with pytest.raises(BlockedError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    asks = f"HTTP {check.get('status', 200)}: {SITE}/ asks for a check that needs a browser"
+    assert str(caught.value) == f"{asks}. {ADVICE}"
+    assert actions(mock) == ["page"]
+
+
+@pytest.mark.parametrize(
+    ("check", "status"),
+    [
+        pytest.param(CHALLENGE, "HTTP 403", id="refused"),
+        pytest.param(SITEGROUND, "HTTP 202", id="a header"),
+        pytest.param(SUCURI, "HTTP 200", id="words"),
+    ],
+)
 @pytest.mark.parametrize(
     ("where", "asked"),
     [
-        pytest.param("page", ["page"], id="page"),
-        pytest.param("answer", ["page", "wpaicg_chat_shortcode_message"], id="answer"),
-        pytest.param("first step", ["page", *ASKED[1]], id="first step"),
-        pytest.param("second step", ["page", *ASKED[2]], id="second step"),
+        pytest.param("classic", ["page", "wpaicg_chat_shortcode_message"], id="answer"),
+        pytest.param("ticket", ["page", *ASKED[1]], id="ticket"),
+        pytest.param("answer", ["page", *ASKED[2]], id="current answer"),
     ],
 )
-def test_a_check_that_only_a_browser_passes_says_what_to_do(mock, check, where, asked):
-    if where in ("page", "answer"):
-        mock.get(SITE + "/", **(check if where == "page" else {"body": CLASSIC_PAGE}))
-        mock.post(AJAX, **check)
-    else:
-        mock.get(SITE + "/", body=CURRENT_PAGE)
-        mock.post(AJAX, **(check if where == "first step" else {"body": CACHED}))
-        mock.get(AJAX, **check)
+def test_a_check_anywhere_else_says_what_to_do_and_nothing_is_asked_again(
+    mock, check, status, where, asked
+):
+    mock.get(SITE + "/", body=CLASSIC_PAGE if where == "classic" else CURRENT_PAGE)
+    mock.post(AJAX, **({"body": CACHED} if where == "answer" else check))
+    mock.get(AJAX, **check)
     with pytest.raises(BlockedError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    status = check.get("status", 200)
-    # an answer is read as it comes
-    is_read = status == 200 and where in ("answer", "second step")
-    asks = "the site" if is_read else f"HTTP {status}: {mock.calls[-1].request.url}"
+    asks = f"{status}: {mock.calls[-1].request.url}"
+    if check is SUCURI and where != "ticket":
+        # an answer is read as it comes
+        asks = "the site"
     # an address is cut after 200 characters
-    assert str(caught.value) == (
-        f"{asks[:210]} asks for a check that needs a browser. Open its page in one, then pass on "
-        "that browser's cookies and its exact User-Agent: cookies={…}, headers={'User-Agent': …}"
-    )
+    assert str(caught.value) == f"{asks[:210]} asks for a check that needs a browser. {ADVICE}"
     assert actions(mock) == asked
 
 
+CHECK_HEADERS = ("cf-mitigated", "SG-Captcha", "x-amzn-waf-action", "x-vercel-mitigated")
 ALL_CHECKS = {
     "body": "\n".join(check.values[0].get("body", "") for check in BOT_CHECKS),
-    "headers": {
-        "cf-mitigated": "challenge",
-        "SG-Captcha": "challenge",
-        "x-amzn-waf-action": "challenge",
-        "x-vercel-mitigated": "challenge",
-    },
+    "headers": dict.fromkeys(CHECK_HEADERS, "challenge"),
 }
 
 
@@ -5113,61 +3800,27 @@ def test_an_answer_about_checks_is_an_answer(mock):
     assert ChatgptFree(SITE).complete("Hi") == ALL_CHECKS["body"]
 
 
-# A site's own check.
-CHECK = {"error": "Please prove that you are human.", "ts_required": True}
-LOWER_CHECK = {"success": False, "data": {"message": CHECK["error"], "ts_required": True}}
-CHECK_WORDS = (
-    'asks for a check that needs a browser ("Please prove that you are human."). Open its page in '
-    "one, then pass on that browser's cookies and its exact User-Agent: "
-    "cookies={…}, headers={'User-Agent': …}"
-)
-
-
-@pytest.mark.parametrize(
-    "ajax",
-    [
-        lambda mock: add_classic(mock, data(CHECK)),
-        lambda mock: add_classic(mock, {"json": CHECK}),
-        lambda mock: add_classic(mock, {"json": CHECK, "status": 403}),
-        lambda mock: add_current(mock, CURRENT_HEAD + "event: error\n" + data(CHECK)),
-        lambda mock: add_first_step(mock, json=CHECK),
-        lambda mock: add_first_step(mock, json=CHECK, status=403),
-        lambda mock: add_first_step(mock, json=LOWER_CHECK),
-        lambda mock: add_first_step(mock, json=LOWER_CHECK, status=403),
-        lambda mock: add_classic(mock, data(LOWER_CHECK)),
-    ],
-    ids=[
-        "stream",
-        "json",
-        "refusal",
-        "current stream",
-        "first step",
-        "refused first step",
-        "one level down, first step",
-        "one level down, refused first step",
-        "one level down, stream",
-    ],
-)
-def test_a_check_of_the_sites_own_is_a_blocked_error_in_its_words(mock, ajax):
-    ajax(mock)
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize("check", [CHECK, LOWER_CHECK], ids=["top", "one level down"])
+def test_a_check_of_the_sites_own_in_place_of_a_ticket_has_its_words(mock, check, status):
+    add_ticket_answer(mock, json=check, status=status)
     with pytest.raises(BlockedError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value).endswith(f"the site {CHECK_WORDS}")
-    assert "get_nonce" not in actions(mock)
+    assert str(caught.value) == f"HTTP {status}: {CHECK_WORDS}"
+    assert actions(mock) == ["page", *ASKED[1]]
 
 
 # -------------------------------------------------------------------------------- Requests: limits
 
 
-def too_many(mock, where, retry_after):
-    """The error of a site whose page or answer says that there were too many requests."""
-    limit = {"status": 429, "body": "<h1>Slow down</h1>", "headers": {"Retry-After": retry_after}}
-    if retry_after is None:
-        del limit["headers"]
-    mock.get(SITE + "/", **(limit if where == "page" else {"body": CLASSIC_PAGE}))
-    mock.post(AJAX, **limit)
+def too_many(**headers):
+    """The error of a site that says that there were too many requests."""
+
+    def respond(*pieces, url):
+        return Answer("<h1>Slow down</h1>", url=url, status=429, headers=headers)
+
     with pytest.raises(RateLimitError) as caught:
-        ChatgptFree(SITE).complete("Hi")
+        ChatgptFree(SITE, session=StubSession("", respond=respond)).complete("Hi")
     return caught.value
 
 
@@ -5176,7 +3829,6 @@ def too_many(mock, where, retry_after):
     [
         pytest.param("30", 30, id="seconds"),
         pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0, id="a past date"),
-        pytest.param(None, None, id="no header"),
         pytest.param("", None, id="nothing"),
         pytest.param("soon", None, id="a word"),
         pytest.param("²", None, id="a digit that is no number"),
@@ -5189,54 +3841,38 @@ def too_many(mock, where, retry_after):
         pytest.param("3434\tApr\t,\t0\xe9", None, id="what breaks the parser of dates"),
     ],
 )
-@pytest.mark.parametrize("where", ["page", "answer"])
-def test_too_many_requests_say_how_long_to_wait(mock, retry_after, seconds, where):
-    error = too_many(mock, where, retry_after)
+def test_too_many_requests_say_how_long_to_wait(retry_after, seconds):
+    error = too_many(**{"Retry-After": retry_after})
     again = "" if seconds is None else f" (try again in {seconds} s)"
     assert (str(error), error.retry_after) == ("HTTP 429: Slow down" + again, seconds)
 
 
-NOTICE = {"type": "quota_notice", "message": "That was all."}
-LOWER_NOTICE = {"success": False, "data": {"message": "That was all.", "quota_notice": NOTICE}}
-
-
-@pytest.mark.parametrize(
-    ("ajax", "words"),
-    [
-        pytest.param(
-            lambda mock: add_current(
-                mock,
-                "event: error\n" + data({"error": "That was all.", "quota_notice": NOTICE}),
-            ),
-            "That was all.",
-            id="stream",
-        ),
-        pytest.param(
-            lambda mock: add_first_step(mock, json=LOWER_NOTICE, status=403),
-            "HTTP 403: That was all.",
-            id="refused first step",
-        ),
-        pytest.param(
-            lambda mock: add_first_step(mock, json=LOWER_NOTICE),
-            "HTTP 200: That was all.",
-            id="first step",
-        ),
-    ],
-)
-def test_a_quota_is_a_limit_on_either_level_of_the_json(mock, ajax, words):
-    ajax(mock)
-    with pytest.raises(RateLimitError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert (str(caught.value), caught.value.retry_after) == (words, None)
-    assert "get_nonce" not in actions(mock)
+def test_too_many_requests_say_until_when_to_wait():
+    in_an_hour = email.utils.formatdate(time.time() + 3600, usegmt=True)
+    error = too_many(**{"Retry-After": in_an_hour})
+    assert 3500 <= error.retry_after <= 3600
+    assert re.fullmatch(r"HTTP 429: Slow down \(try again in 3[56]\d\d s\)", str(error))
 
 
 @pytest.mark.parametrize("where", ["page", "answer"])
-def test_too_many_requests_say_until_when_to_wait(mock, where):
-    in_an_hour = email.utils.formatdate(time.time() + 3600, usegmt=True)
-    error = too_many(mock, where, in_an_hour)
-    assert 3500 <= error.retry_after <= 3600
-    assert re.fullmatch(r"HTTP 429: Slow down \(try again in 3[56]\d\d s\)", str(error))
+def test_too_many_requests_may_not_say_how_long_to_wait(mock, where):
+    limit = {"status": 429, "body": "Slow down"}
+    mock.get(SITE + "/", **(limit if where == "page" else {"body": CLASSIC_PAGE}))
+    mock.post(AJAX, **limit)
+    with pytest.raises(RateLimitError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    assert (str(caught.value), caught.value.retry_after) == ("HTTP 429: Slow down", None)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_quota_in_place_of_a_ticket_is_a_limit(mock, status):
+    quota = {"message": "That was all.", "quota_notice": {"type": "quota_notice"}}
+    add_ticket_answer(mock, json={"success": False, "data": quota}, status=status)
+    with pytest.raises(RateLimitError) as caught:
+        ChatgptFree(SITE).complete("Hi")
+    words = f"HTTP {status}: That was all."
+    assert (str(caught.value), caught.value.retry_after) == (words, None)
+    assert actions(mock) == ["page", *ASKED[1]]
 
 
 # -------------------------------------------------------------------- Requests: sessions of others
@@ -5269,6 +3905,21 @@ def test_a_session_that_is_not_requests_own_gets_its_other_keywords():
     assert [options["thread"] for options in session.options] == [7] * 3 + [8] * 2
 
 
+def response_of_a_mock(body, url):
+    """A mock's: its body is there, and nothing to read it from."""
+    response = requests.Response()
+    response.status_code, response.url, response._content = 200, url, body.encode()
+    return response
+
+
+def response_of_a_cache(body, url):
+    """A cache's: its body is decoded, and its headers say gzip as they came."""
+    response = requests.Response()
+    response.status_code, response.url, response.raw = 200, url, io.BytesIO(body.encode())
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
 @pytest.mark.parametrize(
     "respond",
     [Answer, response_of_a_mock, response_of_a_cache],
@@ -5283,10 +3934,9 @@ def test_responses_of_other_sessions_are_read(respond):
 @pytest.mark.parametrize(
     ("status", "headers", "kind", "words"),
     [
-        (429, {"retry-after": "7"}, RateLimitError, "try again in 7 s"),
-        (302, {"Location": "/elsewhere"}, ChatgptFreeError, "redirects to /elsewhere"),
+        pytest.param(429, {"retry-after": "7"}, RateLimitError, "again in 7 s", id="limit"),
+        pytest.param(302, {"location": "/a"}, ChatgptFreeError, "redirects to /a", id="redirect"),
     ],
-    ids=["limit", "redirect"],
 )
 def test_headers_in_a_plain_dict_are_understood(status, headers, kind, words):
     def respond(body, url):
@@ -5318,21 +3968,38 @@ def test_a_session_of_anothers_gets_no_proxies_that_nobody_gave():
     assert [options.get("proxies") for options in session.options] == [None, None]
 
 
+class Asked:
+    """What is missing in a session: the methods of each are those that it has."""
+
+    def get(self, url, **options):
+        raise AssertionError("asked")
+
+    post = get
+
+
+class LikeHttpx(Asked):
+    """Its options are named, and the streams have a method of their own."""
+
+    def get(self, url, *, params=None, headers=None, follow_redirects=False, timeout=None):
+        raise AssertionError("asked")
+
+
+class Follows(Asked):
+    def post(self, url, data=None, stream=False):
+        raise AssertionError("asked")
+
+
+NO_POST = types.SimpleNamespace(get=Asked().get)
+NO_METHOD = types.SimpleNamespace(get=Asked().get, post="post")
+
+
 @pytest.mark.parametrize(
     ("session", "words"),
     [
         pytest.param(LikeHttpx(), ": LikeHttpx.get takes no 'stream'", id="no stream"),
-        pytest.param(
-            FollowsRedirects(), ": FollowsRedirects.post takes no 'allow_redirects'", id="redirects"
-        ),
-        pytest.param(
-            types.SimpleNamespace(get=Asked().get), ", unlike SimpleNamespace", id="no post"
-        ),
-        pytest.param(
-            types.SimpleNamespace(get=Asked().get, post="post"),
-            ", unlike SimpleNamespace",
-            id="post is no method",
-        ),
+        pytest.param(Follows(), ": Follows.post takes no 'allow_redirects'", id="redirects"),
+        pytest.param(NO_POST, ", unlike SimpleNamespace", id="no post"),
+        pytest.param(NO_METHOD, ", unlike SimpleNamespace", id="post is no method"),
         pytest.param("session", ", unlike str", id="a str"),
         pytest.param(False, ", unlike bool", id="False"),
     ],
@@ -5349,6 +4016,16 @@ def test_a_class_in_place_of_a_session_is_named_when_it_is_given():
     assert str(caught.value) == "session must be an object, not the class Session"
 
 
+class PlainSession(Asked):
+    """Names what it takes, and no more."""
+
+    def get(self, url, stream, allow_redirects, headers, timeout, auth):
+        return Answer(CLASSIC_PAGE, url=url)
+
+    def post(self, url, data, stream, allow_redirects, headers, timeout, auth):
+        return Answer(CLASSIC_ANSWER, url=url)
+
+
 def test_a_session_that_names_what_it_takes_is_asked():
     assert ChatgptFree(SITE, session=PlainSession()).complete("Hi") == "Hello, wörld 🌍"
 
@@ -5356,60 +4033,113 @@ def test_a_session_that_names_what_it_takes_is_asked():
 # -------------------------------------------------------------- Requests: failures of the network
 
 
+class OthersError(OSError):
+    """As curl_cffi's and niquests' are: of no kind that `requests` knows."""
+
+
+class PartsSession(StubSession):
+    """A stub whose page, answer and ticket are iterables of pieces, or errors of sending."""
+
+    def __init__(self, page, answer, ticket_answer=(CACHED,)):
+        super().__init__(page, answer)
+        self.ticket_answer = ticket_answer
+
+    def respond_to(self, url, fields, options):
+        self.options.append(options)
+        self.fields.append(fields)
+        if "action" not in fields:
+            body = self.page
+        elif asks_for_ticket(fields):
+            body = self.ticket_answer
+        else:
+            (body,) = self.answer
+        if isinstance(body, Exception):
+            raise body
+        response = Answer(url=url)
+        response.pieces = body
+        return response
+
+
+class RawBody:
+    """The `raw` of a response, as urllib3 has it from 2.2 on, which fails after these pieces."""
+
+    decode_content = True
+
+    def __init__(self, *pieces):
+        self.pieces = iter(pieces)
+
+    def read1(self, size, decode_content):
+        piece = next(self.pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def close(self):
+        pass
+
+
+def raw_answer(*pieces):
+    """A session whose answer has such a `raw`."""
+
+    def respond(*page, url):
+        if page:
+            return Answer(*page, url=url)
+        response = requests.Response()
+        response.status_code, response.url = 200, url
+        response.raw = RawBody(*pieces)
+        return response
+
+    return StubSession(CLASSIC_PAGE, respond=respond)
+
+
+LOST_SITE = "lost the connection to site.example"
+NOTHING_CAME = "nothing came from site.example"
 FAILURES = [  # and how they are told after some text
     pytest.param(requests.ConnectionError("gone"), "gone", id="requests.ConnectionError"),
     pytest.param(requests.Timeout("slow"), "slow", id="requests.Timeout"),
     pytest.param(requests.exceptions.ProxyError("no proxy"), "no proxy", id="requests' ProxyError"),
     pytest.param(requests.exceptions.SSLError("bad"), "bad", id="requests' SSLError"),
+    pytest.param(requests.exceptions.ChunkedEncodingError("cut"), "cut", id="requests' Chunked…"),
     pytest.param(
-        requests.exceptions.ChunkedEncodingError("cut"), "cut", id="requests' Chunked…Error"
+        urllib3.exceptions.ProtocolError("broken"), f"{LOST_SITE}: broken", id="urllib3's"
     ),
-    pytest.param(
-        urllib3.exceptions.ProtocolError("broken"),
-        "lost the connection to site.example: broken",
-        id="urllib3's ProtocolError",
-    ),
-    pytest.param(
-        OthersError("curl: (56)"),
-        "lost the connection to site.example: curl: (56)",
-        id="another library's error",
-    ),
-    pytest.param(
-        TimeoutError("slow"),
-        "nothing came from site.example for 7 seconds",
-        id="the system's time-out",
-    ),
+    pytest.param(OthersError("curl: (56)"), f"{LOST_SITE}: curl: (56)", id="another library's"),
+    pytest.param(TimeoutError("slow"), f"{NOTHING_CAME} for 7 seconds", id="the system's time-out"),
 ]
 
 
-@pytest.mark.parametrize(("error", "words"), FAILURES)
-@pytest.mark.parametrize(
-    ("session", "requests_made"),
-    [
-        pytest.param(lambda error: PartsSession(error, ()), 1, id="sending, page"),
-        pytest.param(lambda error: PartsSession(["<p>", error], ()), 1, id="page"),
-        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], error), 2, id="sending, message"),
-        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [ROLE, error]), 2, id="answer"),
-        pytest.param(
-            lambda error: PartsSession([CURRENT_PAGE], (), error), 2, id="sending, first step"
-        ),
-        pytest.param(
-            lambda error: PartsSession([CURRENT_PAGE], (), ["{", error]), 2, id="first step"
-        ),
-        pytest.param(
-            lambda error: PartsSession([CURRENT_PAGE], error), 3, id="sending, second step"
-        ),
-    ],
-)
-def test_a_failure_before_any_text_goes_out_as_it_is(session, requests_made, error, words):
-    session = session(error)
+def fails_before_any_text(session, error, requests_made):
+    """It goes out as it is, and since it is not the site's error, nothing is asked again."""
     before = error.args
     with pytest.raises(type(error)) as caught:
         ChatgptFree(SITE, session=session).complete("Hi")
     assert caught.value is error
     assert (error.args, error.__cause__) == (before, None)
-    # it is not the site's error, so nothing is asked again
     assert len(session.fields) == requests_made
+
+
+@pytest.mark.parametrize(("error", "words"), FAILURES)
+def test_a_failure_before_any_text_goes_out_as_it_is(error, words):
+    fails_before_any_text(PartsSession([CLASSIC_PAGE], error), error, 2)
+    fails_before_any_text(PartsSession([CLASSIC_PAGE], [ROLE, error]), error, 2)
+
+
+GONE_AWAY = requests.ConnectionError("gone")
+
+
+@pytest.mark.parametrize(
+    ("session", "requests_made"),
+    [
+        pytest.param(PartsSession(GONE_AWAY, ()), 1, id="sending, page"),
+        pytest.param(PartsSession(["<p>", GONE_AWAY], ()), 1, id="page"),
+        pytest.param(PartsSession([CURRENT_PAGE], (), GONE_AWAY), 2, id="sending, ticket"),
+        pytest.param(PartsSession([CURRENT_PAGE], (), ["{", GONE_AWAY]), 2, id="ticket"),
+        pytest.param(PartsSession([CURRENT_PAGE], GONE_AWAY), 3, id="sending, answer"),
+        pytest.param(PartsSession([CURRENT_PAGE], [START, GONE_AWAY]), 3, id="answer"),
+    ],
+)
+def test_a_failure_of_any_request_goes_out_as_it_is(session, requests_made):
+    fails_before_any_text(session, GONE_AWAY, requests_made)
 
 
 @pytest.mark.parametrize(("error", "words"), FAILURES)
@@ -5421,31 +4151,16 @@ def test_a_failure_after_some_text_is_an_incomplete_reply_from_it(error, words):
     assert (caught.value.partial, caught.value.__cause__) == ("Hello", error)
 
 
-RAW_FAILURES = [
-    pytest.param(
-        urllib3.exceptions.DecodeError("no gzip"),
-        requests.exceptions.ContentDecodingError,
-        id="DecodeError",
-    ),
-    pytest.param(
-        urllib3.exceptions.ReadTimeoutError(None, "/", "Read timed out."),
-        requests.ConnectionError,
-        id="ReadTimeoutError",
-    ),
-    pytest.param(
-        urllib3.exceptions.ProtocolError("Connection broken"),
-        requests.exceptions.ChunkedEncodingError,
-        id="ProtocolError",
-    ),
-    pytest.param(
-        urllib3.exceptions.IncompleteRead(3, 7),
-        requests.exceptions.ChunkedEncodingError,
-        id="IncompleteRead",
-    ),
-]
-
-
-@pytest.mark.parametrize(("error", "kind"), RAW_FAILURES)
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (urllib3.exceptions.DecodeError("no gzip"), requests.exceptions.ContentDecodingError),
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "slow"), requests.ConnectionError),
+        (urllib3.exceptions.ProtocolError("broken"), requests.exceptions.ChunkedEncodingError),
+        (urllib3.exceptions.IncompleteRead(3, 7), requests.exceptions.ChunkedEncodingError),
+    ],
+    ids=["DecodeError", "ReadTimeoutError", "ProtocolError", "IncompleteRead"],
+)
 def test_what_urllib3_raises_is_of_requests_kind_with_its_cause(error, kind):
     with pytest.raises(requests.RequestException) as caught:
         ChatgptFree(SITE, session=raw_answer(ROLE.encode(), error)).complete("Hi")
@@ -5454,10 +4169,20 @@ def test_what_urllib3_raises_is_of_requests_kind_with_its_cause(error, kind):
 
 def test_text_is_read_from_a_raw_body_piece_by_piece():
     pieces = [chunk("Hel").encode(), chunk("lo").encode(), DONE.encode()]
-    assert collect(ChatgptFree(SITE, session=raw_answer(*pieces)).stream("Hi")) == (
-        ["Hel", "lo"],
-        None,
-    )
+    texts = ChatgptFree(SITE, session=raw_answer(*pieces)).stream("Hi")
+    assert list(texts) == ["Hel", "lo"]
+
+
+class MyBlockedError(BlockedError):
+    pass
+
+
+class MyRateLimitError(RateLimitError):
+    pass
+
+
+class MyIncompleteReplyError(IncompleteReplyError):
+    pass
 
 
 @pytest.mark.parametrize("kind", [MyBlockedError, MyRateLimitError])
@@ -5494,91 +4219,64 @@ PINGS = [": ping\n\n"] * 99
 @pytest.mark.parametrize(
     ("parts", "requests_made"),
     [
-        pytest.param(lambda piece_clock: (piece_clock.moved(6, CLASSIC_PAGE), []), 1, id="page"),
+        pytest.param(lambda clock: (clock.moved(6, CLASSIC_PAGE), []), 1, id="page"),
+        pytest.param(lambda clock: (clock.moved(1, *["<p>"] * 9), []), 1, id="page that drips"),
         pytest.param(
-            lambda piece_clock: (piece_clock.moved(1, *["<p>"] * 9), []), 1, id="page that drips"
+            lambda clock: (clock.moved_after(6, CLASSIC_PAGE), []), 1, id="behind the page"
         ),
+        pytest.param(lambda clock: ([CURRENT_PAGE], (), clock.moved(6, CACHED)), 2, id="ticket"),
         pytest.param(
-            lambda piece_clock: (piece_clock.moved_after(6, CLASSIC_PAGE), []),
-            1,
-            id="after the page",
+            lambda clock: ([CURRENT_PAGE], (), clock.moved_after(6, CACHED)), 2, id="behind it"
         ),
-        pytest.param(
-            lambda piece_clock: ([CURRENT_PAGE], (), piece_clock.moved(6, CACHED)),
-            2,
-            id="first step",
-        ),
-        pytest.param(
-            lambda piece_clock: ([CURRENT_PAGE], (), piece_clock.moved_after(6, CACHED)),
-            2,
-            id="after the first step",
-        ),
-        pytest.param(
-            lambda piece_clock: ([CLASSIC_PAGE], piece_clock.moved(6, ROLE)), 2, id="answer"
-        ),
-        pytest.param(
-            lambda piece_clock: ([CLASSIC_PAGE], piece_clock.moved(1, *PINGS)), 2, id="pings"
-        ),
-        pytest.param(
-            lambda piece_clock: ([CURRENT_PAGE], piece_clock.moved(1, *PINGS)),
-            3,
-            id="current pings",
-        ),
+        pytest.param(lambda clock: ([CLASSIC_PAGE], clock.moved(6, ROLE)), 2, id="answer"),
+        pytest.param(lambda clock: ([CLASSIC_PAGE], clock.moved(1, *PINGS)), 2, id="pings"),
+        pytest.param(lambda clock: ([CURRENT_PAGE], clock.moved(1, *PINGS)), 3, id="current pings"),
     ],
 )
-def test_a_call_that_takes_too_long_before_any_text_is_a_time_out(
-    piece_clock, parts, requests_made
-):
-    session = PartsSession(*parts(piece_clock))
+def test_a_call_that_takes_too_long_before_any_text_is_a_time_out(clock, parts, requests_made):
+    session = PartsSession(*parts(clock))
     with pytest.raises(requests.Timeout) as caught:
         ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
     assert str(caught.value) == TOO_LONG
     assert len(session.fields) == requests_made
 
 
-def test_a_call_that_takes_too_long_after_some_text_is_an_incomplete_reply(piece_clock):
-    session = PartsSession([CLASSIC_PAGE], piece_clock.moved(2, chunk("Hel"), chunk("lo"), *PINGS))
+def test_a_call_that_takes_too_long_after_some_text_is_an_incomplete_reply(clock):
+    session = PartsSession([CLASSIC_PAGE], clock.moved(2, chunk("Hel"), chunk("lo"), *PINGS))
     with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
-    assert (str(caught.value), caught.value.partial) == (
-        f"the answer broke off: {TOO_LONG}",
-        "Hello",
-    )
+    assert str(caught.value) == f"the answer broke off: {TOO_LONG}"
+    assert caught.value.partial == "Hello"
 
 
-def test_an_answer_that_takes_its_time_exactly_is_whole(piece_clock):
-    answer = piece_clock.moved(1, ROLE, *map(chunk, "Hello"[:3]), DONE)
+def test_an_answer_that_takes_its_time_exactly_is_whole(clock):
+    answer = clock.moved(1, ROLE, *map(chunk, "Hello"[:3]), DONE)
     session = PartsSession([CLASSIC_PAGE], answer)
     assert ChatgptFree(SITE, session=session, max_time=5).complete("Hi") == "Hel"
 
 
-def test_without_max_time_a_call_has_no_limit(piece_clock):
-    session = PartsSession([CLASSIC_PAGE], piece_clock.moved(1e6, *PINGS, chunk("Hello"), DONE))
+def test_without_max_time_a_call_has_no_limit(clock):
+    session = PartsSession([CLASSIC_PAGE], clock.moved(1e6, *PINGS, chunk("Hello"), DONE))
     assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello"
 
 
-@pytest.mark.parametrize(
-    ("default", "own", "is_too_long"),
-    [
-        pytest.param({"max_time": 5}, {}, True, id="once"),
-        pytest.param({}, {"max_time": 5}, True, id="with the call"),
-        pytest.param({"max_time": 5}, {"max_time": None}, True, id="None"),
-        pytest.param({"max_time": 5}, {"max_time": 7}, False, id="a call's own"),
-        pytest.param({"max_time": 5}, {"max_time": math.inf}, False, id="a call's own, no limit"),
-    ],
-)
-@pytest.mark.parametrize(
-    "way", range(5), ids=["stream", "complete", "list_models", "message", "conversation"]
-)
-def test_max_time_can_be_given_once_or_with_a_call(piece_clock, default, own, is_too_long, way):
-    session = PartsSession(piece_clock.moved(6, CLASSIC_PAGE), [CLASSIC_ANSWER])
-    ask = callers(ChatgptFree(SITE, session=session, **default), **own)[way]
-    if not is_too_long:
-        assert ask()
-        return
-    with pytest.raises(requests.Timeout) as caught:
-        ask()
-    assert str(caught.value) == TOO_LONG
+def is_too_long(clock, ask, default, own):
+    """Does a call with a page that takes six seconds end with a time-out?"""
+    session = PartsSession(clock.moved(6, CLASSIC_PAGE), [CLASSIC_ANSWER])
+    try:
+        assert ask(ChatgptFree(SITE, session=session, **default), **own)
+    except requests.Timeout as error:
+        return str(error) == TOO_LONG
+    return False
+
+
+@each_way
+def test_max_time_can_be_given_once_or_with_a_call(clock, ask):
+    assert is_too_long(clock, ask, {"max_time": 5}, {})
+    assert is_too_long(clock, ask, {"max_time": 5}, {"max_time": None})
+    assert is_too_long(clock, ask, {"max_time": 7}, {"max_time": 5})
+    assert not is_too_long(clock, ask, {"max_time": 5}, {"max_time": 7})
+    assert not is_too_long(clock, ask, {"max_time": 5}, {"max_time": math.inf})
 
 
 # --------------------------------------------------------- Requests: the reply, and what it is from
@@ -5595,33 +4293,24 @@ def returned_by(texts):
     return replies[0]
 
 
-def whole_replies(bot):
-    """Each way to get a whole reply, by its name."""
-    return {
-        "complete": lambda: bot.complete("Hi"),
-        "stream": lambda: returned_by(bot.stream("Hi")),
-        "message": lambda: bot.conversation().complete("Hi"),
-        "conversation": lambda: returned_by(bot.conversation().stream("Hi")),
-    }
+WHOLE_REPLIES = {  # each way to get one
+    "complete": lambda bot: bot.complete("Hi"),
+    "stream": lambda bot: returned_by(bot.stream("Hi")),
+    "message": lambda bot: bot.conversation().complete("Hi"),
+    "conversation": lambda bot: returned_by(bot.conversation().stream("Hi")),
+}
 
 
-@pytest.mark.parametrize("way", ["complete", "stream", "message", "conversation"])
-def test_a_whole_reply_is_what_each_way_to_ask_returns_at_its_end(way):
-    sources = [
-        {"title": "Rome", "url": "https://rome.example/?a=1&b=2"},
-        {"title": "Paris", "url": "https://paris.example/"},
-    ]
-    found = "event: citations\n" + data(sources)
-    bot = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, found + CURRENT_ANSWER))
-    reply = whole_replies(bot)[way]()
-    assert (type(reply), reply, reply.sources) == (Reply, "Hello, wörld 🌍", sources)
+@pytest.mark.parametrize("ask", WHOLE_REPLIES.values(), ids=WHOLE_REPLIES.keys())
+def test_a_whole_reply_is_what_each_way_to_ask_returns_at_its_end(ask):
+    answer = citations(OPENAI_SOURCE) + CURRENT_ANSWER
+    reply = ask(ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, answer)))
+    assert (type(reply), reply, reply.sources) == (Reply, "Hello, wörld 🌍", [PARIS_FOUND])
 
 
-@PROTOCOLS
-def test_a_reply_without_a_search_has_no_sources(answer, page):
-    with Site(answer, page) as site:
-        reply = returned_by(ChatgptFree(site.url).stream("Hi there"))
-    assert (type(reply), reply, reply.sources) == (Reply, "Hi there", [])
+def test_a_reply_without_a_search_has_no_sources():
+    reply = ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)).complete("Hi")
+    assert (type(reply), reply, reply.sources) == (Reply, "Hello, wörld 🌍", [])
 
 
 def test_a_broken_answer_has_no_reply():
@@ -5632,106 +4321,6 @@ def test_a_broken_answer_has_no_reply():
 
 
 # ------------------------------------------------------------------------------------------ Client
-
-
-ASKED_BEFORE = [
-    {"role": "user", "content": "My name is Ann."},
-    {"role": "assistant", "content": "Hello Ann."},
-]
-
-NEW = {"role": "user", "content": "What is my name?"}
-
-
-def dialogue_text(messages):
-    """A history as it goes to a site: a line for each message, and one for the answer."""
-    lines = [f"{message['role'].capitalize()}: {message['content']}\n" for message in messages]
-    return "".join(lines) + "Assistant:"
-
-
-def message_for(protocol, messages):
-    """What a site gets: the last message, or all of them where it does not remember."""
-    return messages[-1]["content"] if protocol == "current" else dialogue_text(messages)
-
-
-def said_by_bot(text):
-    return {"role": "assistant", "content": text}
-
-
-def conversations_of(site):
-    """For each answer of the current protocol the number of its conversation: 0, 1, …"""
-    ids = [form["conversation_uuid"] for form in streams_of(site)]
-    return [list(dict.fromkeys(ids)).index(uuid) for uuid in ids]
-
-
-@contextlib.contextmanager
-def interrupted_at(moment, lock):
-    """Ctrl-C comes before the line of the module with this number, in order of execution.
-
-    The context variable is a function that says whether it did come. It does not come while `lock`
-    is held: Python itself never interrupts between the last line of a `with` and its exit.
-    """
-    came = False
-
-    def trace(frame, event, _):
-        nonlocal moment, came
-        if frame.f_code.co_filename != chatgptfree.__file__:
-            return None
-        if event == "line" and not lock.locked():
-            moment -= 1
-            if moment < 0:
-                came = True
-                raise KeyboardInterrupt  # Python takes the trace function off
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lambda: came
-    except KeyboardInterrupt:
-        assert came
-    finally:
-        sys.settrace(before)
-
-
-def leave_at_once(texts):
-    for _ in texts:
-        break
-
-
-def raise_in_loop(texts):
-    with pytest.raises(KeyError):
-        for text in texts:
-            {}[text]
-
-
-def interrupt(texts):
-    next(texts)
-    with pytest.raises(KeyboardInterrupt):
-        texts.throw(KeyboardInterrupt)
-
-
-def send_refusal(handler, form):
-    handler.whole(json.dumps({"status": "error", "success": False, "msg": "Banned word"}))
-
-
-def say_nothing(handler, form):
-    handler.chunks(CURRENT_HEAD if "cache_key" in form else DONE)
-
-
-JPEG = b"\xff\xd8\xff\xe0" + b"\n" * 9
-WEBP = b"RIFF\x0a\0\0\nWEBPVP8 "
-
-
-class PathLike:
-    def __init__(self, path):
-        self.path = path
-
-    def __fspath__(self):
-        return str(self.path)
-
-
-class Terse(ChatgptFree):
-    url = SITE
 
 
 def test_the_attributes_are_those_of_gpt4free(mock):
@@ -5772,21 +4361,17 @@ def test_the_environment_names_the_site_for_the_functions_too(environment, url):
     assert process.stdout.split() == [url] * 3
 
 
-def test_the_functions_are_the_methods_of_one_object():
-    assert chatgptfree.stream.__self__ is chatgptfree.complete.__self__
-    assert isinstance(chatgptfree.stream.__self__, ChatgptFree)
-
-
-def test_complete_returns_a_reply(mock):
-    add_classic(mock, CLASSIC_ANSWER)
-    reply = ChatgptFree(SITE).complete("Hi")
-    assert (type(reply), reply) == (Reply, "Hello, wörld 🌍")
+@pytest.mark.parametrize("name", ["stream", "complete", "conversation", "list_models"])
+def test_the_functions_are_the_methods_of_one_object(name):
+    function = getattr(chatgptfree, name)
+    assert (function.__name__, type(function.__self__)) == (name, ChatgptFree)
+    assert function.__self__ is chatgptfree.complete.__self__
 
 
 def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
     add_classic(mock, CLASSIC_ANSWER)
     provider = ChatgptFree(SITE)
-    messages = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}]
+    messages = [INSTRUCTIONS, *user("Hi")]
     texts = list(provider.stream(model=provider.default_model, messages=messages, proxy=None))
     assert "".join(texts) == "Hello, wörld 🌍"
     assert forms(mock)[0]["message"] == "System: Be terse.\nUser: Hi\nAssistant:"
@@ -5835,36 +4420,27 @@ def test_the_demo_site_takes_a_subclass_of_an_error_for_its_kind(kind, without_p
         pytest.param(lambda bot: show(bot.stream("Hi")), id="show"),
     ],
 )
-def test_a_fault_in_the_page_parser_shows_where_it_is(call, mock, monkeypatch):
-    monkeypatch.setattr(chatgptfree, "CHAT_LIMIT", "not a number")
+def test_a_fault_in_the_page_parser_shows_where_it_is(call, mock, set_limits):
+    set_limits(chats="not a number")
     add_classic(mock, CLASSIC_ANSWER)
     with pytest.raises(TypeError) as caught:
         call(ChatgptFree(SITE))
     first, *_, last = traceback.extract_tb(caught.value.__traceback__)
     assert (first.filename, last.filename) == (__file__, chatgptfree.__file__)
-    assert "CHAT_LIMIT" in last.line
+    assert LIMITS["chats"] in last.line
 
 
 @pytest.mark.parametrize(
-    ("end", "kind", "place"),
+    ("end", "kind", "file"),
     [
-        pytest.param(
-            requests.ConnectionError("gone"), requests.ConnectionError, "raise piece", id="network"
-        ),
-        pytest.param(ZeroDivisionError(), ZeroDivisionError, "raise piece", id="a fault"),
-        pytest.param(
-            data({"error": {"message": "Overloaded"}}),
-            ChatgptFreeError,
-            "raise _error_in(data)",
-            id="the site's words",
-        ),
+        pytest.param(GONE_AWAY, requests.ConnectionError, __file__, id="network"),
+        pytest.param(data(OVERLOADED), RateLimitError, chatgptfree.__file__, id="site's words"),
     ],
 )
-def test_the_cause_of_a_broken_answer_is_the_first_error_with_its_place(end, kind, place):
-    _, error = ask_site(CLASSIC_PAGE, chunk("Hello"), end)
-    assert type(error) is IncompleteReplyError
-    assert type(error.__cause__) is kind
-    assert place in [frame.line for frame in traceback.extract_tb(error.__cause__.__traceback__)]
+def test_the_cause_of_a_broken_answer_is_the_first_error_with_its_place(end, kind, file):
+    _, error = read_answer(chunk("Hello"), end)
+    assert (type(error), type(error.__cause__)) == (IncompleteReplyError, kind)
+    assert traceback.extract_tb(error.__cause__.__traceback__)[-1].filename == file
 
 
 @pytest.fixture
@@ -5952,27 +4528,26 @@ def test_the_repr_of_a_conversation_says_with_whom_it_is_and_no_password():
 # -------------------------------------------------------------------------------- Client: pickling
 
 
+class Terse(ChatgptFree):
+    url = SITE
+
+
 def test_a_client_can_be_pickled_with_its_address_and_options(mock):
     add_current(mock, CURRENT_ANSWER)
     bot = ChatgptFree(SITE, model="DeepSeek", headers={"X-Team": "blue"}, timeout=7)
     bot.complete("Hi")
     again = pickle.loads(pickle.dumps(bot))
     assert again.complete("Hi") == "Hello, wörld 🌍"
-    assert (again.url, options_of(again)) == (bot.url, options_of(bot))
+    assert repr(again) == repr(bot)
     assert [form["bot_id"] for form in forms(mock)] == ["25872", "25872"]
-    assert mock.calls[-1].request.headers["X-Team"] == "blue"
+    request = mock.calls[-1].request
+    assert (request.headers["X-Team"], request.req_kwargs["timeout"]) == ("blue", 7)
     assert len({fields["session_id"] for fields in forms(mock, "GET") if fields}) == 2
 
 
-@pytest.mark.parametrize(
-    "bot",
-    [ChatgptFree(SITE + "/help/", timeout=7, headers={"X": "y"}, model="DeepSeek"), Terse()],
-    ids=["options", "subclass"],
-)
-def test_a_pickled_client_has_the_same_address_and_options(bot):
-    again = pickle.loads(pickle.dumps(bot))
-    assert (type(again), again.url, repr(again)) == (type(bot), bot.url, repr(bot))
-    assert options_of(again) == options_of(bot)
+def test_a_pickled_client_of_a_subclass_is_one_of_it():
+    again = pickle.loads(pickle.dumps(Terse()))
+    assert (type(again), again.url) == (Terse, SITE)
 
 
 def test_a_client_with_a_callers_session_says_why_it_cannot_be_pickled():
@@ -6014,6 +4589,34 @@ def test_a_reply_can_be_pickled():
 
 # ----------------------------------------------------------------------------------- Conversations
 
+ASKED_BEFORE = [
+    {"role": "user", "content": "My name is Ann."},
+    {"role": "assistant", "content": "Hello Ann."},
+]
+
+NEW = {"role": "user", "content": "What is my name?"}
+
+
+def dialogue_text(messages):
+    """A history as it goes to a site: a line for each message, and one for the answer."""
+    lines = [f"{message['role'].capitalize()}: {message['content']}\n" for message in messages]
+    return "".join(lines) + "Assistant:"
+
+
+def message_for(protocol, messages):
+    """What a site gets: the last message, or all of them where it does not remember."""
+    return messages[-1]["content"] if protocol == "current" else dialogue_text(messages)
+
+
+def said_by_bot(text):
+    return {"role": "assistant", "content": text}
+
+
+def conversations_of(site):
+    """For each answer of the current protocol the number of its conversation: 0, 1, …"""
+    ids = [form["conversation_uuid"] for form in streams_of(site)]
+    return [list(dict.fromkeys(ids)).index(uuid) for uuid in ids]
+
 
 def test_a_current_site_gets_the_new_message_only_in_one_conversation(mock):
     add_current(mock, CURRENT_ANSWER)
@@ -6049,12 +4652,9 @@ def test_the_first_message_without_a_system_text_goes_as_it_is(protocol):
 def test_messages_are_what_was_said_and_can_be_saved_as_json(protocol):
     with Site(say_hello, LOCAL_PAGES[protocol]) as site:
         chat = ChatgptFree(site.url).conversation("Be terse.")
-        assert chat.messages == [{"role": "system", "content": "Be terse."}]
+        assert chat.messages == [INSTRUCTIONS]
         chat.complete("My name is Ann.")
-    assert json.loads(json.dumps(chat.messages)) == [
-        {"role": "system", "content": "Be terse."},
-        *ASKED_BEFORE,
-    ]
+    assert json.loads(json.dumps(chat.messages)) == [INSTRUCTIONS, *ASKED_BEFORE]
 
 
 def edit_in_place(chat):
@@ -6062,7 +4662,7 @@ def edit_in_place(chat):
 
 
 def add_in_place(chat):
-    chat.messages.insert(0, {"role": "system", "content": "Be terse."})
+    chat.messages.insert(0, dict(INSTRUCTIONS))
 
 
 def cut_in_place(chat):
@@ -6148,12 +4748,8 @@ def test_a_turn_leaves_the_list_that_was_assigned_as_it_was(kind, protocol):
         chat.complete("What is my name?")
         chat.messages[0]["content"] = "My name is Bob."
     assert assigned == kind(ASKED_BEFORE)
-    assert [message["content"] for message in chat.messages] == [
-        "My name is Bob.",
-        "Hello Ann.",
-        "What is my name?",
-        "Hello Ann.",
-    ]
+    said = [message["content"] for message in chat.messages]
+    assert said == ["My name is Bob.", "Hello Ann.", "What is my name?", "Hello Ann."]
 
 
 def test_a_conversation_copies_the_messages_that_it_is_given():
@@ -6166,39 +4762,26 @@ def test_a_conversation_copies_the_messages_that_it_is_given():
 
 def test_the_system_text_goes_before_the_messages_that_are_given():
     chat = ChatgptFree(SITE).conversation("Be terse.", messages=iter(ASKED_BEFORE))
-    assert chat.messages == [{"role": "system", "content": "Be terse."}, *ASKED_BEFORE]
+    assert chat.messages == [INSTRUCTIONS, *ASKED_BEFORE]
 
 
-@pytest.mark.parametrize("system", [None, "Be terse."], ids=["alone", "with system"])
 @pytest.mark.parametrize(
-    ("messages", "kind", "words"),
+    ("messages", "error"),
     [
-        pytest.param("Hi", TypeError, "messages must be a list of messages, not str", id="str"),
+        pytest.param("Hi", TypeError("messages must be a list of messages, not str"), id="str"),
         pytest.param(
             [*ASKED_BEFORE, {"role": "user"}],
-            ValueError,
-            "messages[2] has no 'content'",
+            ValueError("messages[2] has no 'content'"),
             id="no content",
         ),
-        pytest.param([{"content": "Hi"}], ValueError, "messages[0] has no 'role'", id="no role"),
-        pytest.param(
-            ["Hi"],
-            TypeError,
-            "messages[0] must be a mapping with 'role' and 'content', not str",
-            id="list of str",
-        ),
-        pytest.param(
-            [{"role": "user", "content": 7}],
-            TypeError,
-            "messages[0]['content'] must be a str, not int",
-            id="int",
-        ),
+        pytest.param(["Hi"], TypeError(f"{NO_MAPPING} str"), id="list of str"),
     ],
 )
-def test_wrong_messages_of_a_new_conversation_are_named_at_the_call(messages, kind, words, system):
-    with pytest.raises(kind) as caught:
-        ChatgptFree(SITE).conversation(system, messages)
-    assert str(caught.value) == words
+def test_wrong_messages_of_a_new_conversation_are_named_at_the_call(messages, error):
+    for system in (None, "Be terse."):
+        with pytest.raises(type(error)) as caught:
+            ChatgptFree(SITE).conversation(system, messages)
+        assert told(caught.value) == told(error)
 
 
 def test_streams_of_two_conversations_can_be_read_by_turns(protocol):
@@ -6246,7 +4829,7 @@ def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(protocol):
     broken = []
 
     def answer(handler, form):
-        if is_first_step(form) or broken:
+        if asks_for_ticket(form) or broken:
             return say_hello(handler, form)
         broken.append(form)
         return answer_words(handler, form, "Hello ", "A", end=False)
@@ -6261,6 +4844,23 @@ def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(protocol):
         assert messages_to(site)[1] == dialogue_text(chat.messages[:-1])
         assert conversations_of(site) == ([0, 1] if protocol == "current" else [])
         assert len(chat.messages) == 5
+
+
+def leave_at_once(texts):
+    for _ in texts:
+        break
+
+
+def raise_in_loop(texts):
+    with pytest.raises(KeyError):
+        for text in texts:
+            {}[text]
+
+
+def interrupt(texts):
+    next(texts)
+    with pytest.raises(KeyboardInterrupt):
+        texts.throw(KeyboardInterrupt)
 
 
 @pytest.mark.parametrize(
@@ -6288,11 +4888,8 @@ def test_what_was_shown_before_an_interrupt_counts_as_the_answer(protocol, monke
         with pytest.raises(KeyboardInterrupt) as caught:
             chatgptfree.show(chat.stream("My name is Ann."))
         chat.complete("What is my name?")
-        assert [message["content"] for message in chat.messages[:3]] == [
-            "My name is Ann.",
-            "Hello ",
-            "What is my name?",
-        ]
+        said = [message["content"] for message in chat.messages[:3]]
+        assert said == ["My name is Ann.", "Hello ", "What is my name?"]
         assert messages_to(site)[1] == dialogue_text(chat.messages[:-1])
     del caught
 
@@ -6302,6 +4899,10 @@ def test_a_message_that_is_not_read_is_not_said(protocol):
         chat = ChatgptFree(site.url).conversation()
         chat.stream("My name is Ann.").close()
         assert chat.messages == site.asked == []
+
+
+def say_nothing(handler, form):
+    handler.chunks(CURRENT_HEAD if "cache_key" in form else DONE)
 
 
 @pytest.mark.parametrize(
@@ -6314,30 +4915,27 @@ def test_a_message_that_is_not_read_is_not_said(protocol):
         pytest.param(say_nothing, ChatgptFreeError, id="no text"),
     ],
 )
-@pytest.mark.parametrize("turn", [1, 2])
-def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, turn, protocol):
+def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, protocol):
     failing = []
 
     def answer(handler, form):
-        if failing and not (is_first_step(form) and fail is say_nothing):
+        if failing and not (asks_for_ticket(form) and fail is say_nothing):
             return fail(handler, form)
         return say_hello(handler, form)
 
     with Site(answer, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
         chat = bot.conversation("Be terse.")
-        if turn == 2:
-            chat.complete("My name is Ann.")
-        before = list(chat.messages)
-        failing.append(True)
-        with pytest.raises(kind):
-            chat.complete("Will this fail?")
-        assert chat.messages == before
-        failing.clear()
-        assert chat.complete("What is my name?") == "Hello Ann."
-        assert messages_to(site)[-1] == dialogue_text([*before, NEW])
-        # The site remembers the question that failed: a new conversation doesn't have it.
-        *earlier, last = conversations_of(site) or [None]
-        assert last not in earlier
+        for before in ([INSTRUCTIONS], [INSTRUCTIONS, NEW, ASKED_BEFORE[1]]):
+            failing.append(True)
+            with pytest.raises(kind):
+                chat.complete("Will this fail?")
+            assert chat.messages == before
+            failing.clear()
+            assert chat.complete("What is my name?") == "Hello Ann."
+            assert messages_to(site)[-1] == dialogue_text([*before, NEW])
+            # The site remembers the question that failed: a new conversation doesn't have it.
+            *earlier, last = conversations_of(site) or [None]
+            assert last not in earlier
 
 
 @pytest.mark.parametrize(
@@ -6356,6 +4954,36 @@ def test_wrong_options_of_a_turn_leave_the_conversation_usable(options, kind, mo
         chat.complete("Hi", **options)
     assert chat.messages == forms(mock) == []
     assert chat.complete("Hi") == "Hello, wörld 🌍"
+
+
+@contextlib.contextmanager
+def interrupted_at(moment, lock):
+    """Ctrl-C comes before the line of the module with this number, in order of execution.
+
+    The context variable is a function that says whether it did come. It does not come while `lock`
+    is held: Python itself never interrupts between the last line of a `with` and its exit.
+    """
+    came = False
+
+    def trace(frame, event, _):
+        nonlocal moment, came
+        if frame.f_code.co_filename != chatgptfree.__file__:
+            return None
+        if event == "line" and not lock.locked():
+            moment -= 1
+            if moment < 0:
+                came = True
+                raise KeyboardInterrupt  # Python takes the trace function off
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lambda: came
+    except KeyboardInterrupt:
+        assert came
+    finally:
+        sys.settrace(before)
 
 
 # An interrupt while a generator is thrown away is shown, and goes no further.
@@ -6442,9 +5070,7 @@ def test_the_history_goes_along_to_a_plugin_of_the_other_protocol(before, after)
         chat.complete("My name is Ann.")
         speaks[0] = after
         assert chat.complete("What is my name?") == "Hello Ann."
-        assert messages_to(site)[-1] == dialogue_text(
-            [{"role": "system", "content": "Be terse."}, *ASKED_BEFORE, NEW]
-        )
+        assert messages_to(site)[-1] == dialogue_text([INSTRUCTIONS, *ASKED_BEFORE, NEW])
         chat.complete("And yours?")
         assert messages_to(site)[-1] == (
             "And yours?" if after == "current" else dialogue_text(chat.messages[:-1])
@@ -6460,7 +5086,7 @@ def test_the_history_goes_along_to_the_bot_that_replaces_a_deleted_one():
     def answer(handler, form):
         if form["action"] == "aipkit_get_frontend_chat_nonce":
             return handler.whole("0", 400)
-        if form["bot_id"] != bot_id[0] and not is_first_step(form):
+        if form["bot_id"] != bot_id[0] and not asks_for_ticket(form):
             return handler.chunks(
                 "event: error\n" + data({"error": "Invalid chatbot specified."}) + CURRENT_DONE
             )
@@ -6488,34 +5114,22 @@ def test_the_history_goes_along_to_another_bot_of_the_page(mock):
     assert lengths == [0, 2, 0, 4]
 
 
-def test_the_functions_of_the_module_hold_conversations_too(mock):
-    mock.get(ChatgptFree.url + "/", body=CURRENT_PAGE)
-    chat = chatgptfree.conversation("Be terse.", timeout=3)
-    assert isinstance(chat, chatgptfree.Conversation)
-    assert client_of(chat) is chatgptfree.complete.__self__
-
-
 @pytest.mark.parametrize(
-    ("message", "kind"),
+    ("message", "error"),
     [
-        pytest.param("", ValueError, id="no text"),
-        pytest.param(" \n", ValueError, id="blanks"),
-        pytest.param(None, TypeError, id="None"),
-        pytest.param(7, TypeError, id="int"),
-        pytest.param(["Hi"], TypeError, id="list"),
+        pytest.param("", ValueError("the prompt is empty"), id="no text"),
+        pytest.param(" \n", ValueError("the prompt is empty"), id="blanks"),
+        pytest.param(None, TypeError("message must be a str, not NoneType"), id="None"),
+        pytest.param(7, TypeError("message must be a str, not int"), id="int"),
+        pytest.param(user("Hi"), TypeError("message must be a str, not list"), id="list"),
     ],
 )
-def test_a_message_of_a_conversation_is_some_text(message, kind, protocol):
-    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
-        chat = ChatgptFree(site.url).conversation("Be terse.")
-        with pytest.raises(kind):
-            chat.stream(message)
-        assert site.asked == []
-
-
-def test_a_message_of_the_wrong_type_is_named():
-    with pytest.raises(TypeError, match="^message must be a str, not list$"):
-        ChatgptFree(SITE).conversation().complete([{"role": "user", "content": "Hi"}])
+def test_a_message_of_a_conversation_is_some_text(message, error):
+    chat = ChatgptFree(NOBODY).conversation("Be terse.")
+    for say in (chat.stream, chat.complete):
+        with pytest.raises(type(error)) as caught:
+            say(message)
+        assert told(caught.value) == told(error)
 
 
 @pytest.mark.parametrize("system", [7, 0, {"role": "system", "content": "Be terse."}], ids=repr)
@@ -6561,6 +5175,17 @@ def test_a_conversation_of_a_long_answer_takes_linear_time():
 
 # --------------------------------------------------------------------------- Images and web search
 
+JPEG = b"\xff\xd8\xff\xe0" + b"\n" * 9
+WEBP = b"RIFF\x0a\0\0\nWEBPVP8 "
+
+
+class PathLike:
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
 
 @pytest.mark.parametrize(
     ("model", "field"),
@@ -6578,56 +5203,47 @@ def test_a_web_search_is_asked_for_in_the_bots_own_way(mock, model, field):
 
 
 PLAIN = current_box(3, name="Plain")
+SEARCH, PICTURES = {"web_search": True}, {"image": PNG}
+NO_SEARCHES = "Plain (3) takes no web_search; on its page, "
+NO_IMAGES = "Plain (3) takes no image; on its page, "
+CLASSIC_OFFER = "the classic chat on https://site.example/ takes no {}; on its page, no bot does"
 
 
 @pytest.mark.parametrize(
     ("options", "page", "words"),
     [
         pytest.param(
-            {"web_search": True},
+            SEARCH,
             PLAIN + OPENAI + GOOGLE,
-            r"Plain \(3\) .*web_search.* GPT \(1\), Gemini \(2\)",
-            id="search, others do",
+            f"{NO_SEARCHES}GPT (1), Gemini (2) does",
+            id="search, two do",
+        ),
+        pytest.param(SEARCH, PLAIN, f"{NO_SEARCHES}no bot does", id="search, nobody does"),
+        pytest.param(
+            SEARCH, CLASSIC_PAGE, CLASSIC_OFFER.format("web_search"), id="search, classic"
         ),
         pytest.param(
-            {"web_search": True},
-            PLAIN,
-            r"Plain \(3\) .*web_search.*no bot",
-            id="search, nobody does",
+            PICTURES, PLAIN + OPENAI + GOOGLE, f"{NO_IMAGES}GPT (1) does", id="image, one does"
         ),
-        pytest.param(
-            {"web_search": True}, CLASSIC_PAGE, "classic.*web_search", id="search, classic"
-        ),
-        pytest.param(
-            {"image": PNG},
-            GOOGLE + OPENAI + PLAIN,
-            r"Gemini \(2\) .*image.* GPT \(1\)(?!.*Plain)",
-            id="image, others do",
-        ),
-        pytest.param(
-            {"image": PNG}, PLAIN, r"Plain \(3\) .*image.*no bot", id="image, nobody does"
-        ),
-        pytest.param({"image": PNG}, CLASSIC_PAGE, "classic.*image", id="image, classic"),
+        pytest.param(PICTURES, PLAIN, f"{NO_IMAGES}no bot does", id="image, nobody does"),
+        pytest.param(PICTURES, CLASSIC_PAGE, CLASSIC_OFFER.format("image"), id="image, classic"),
     ],
 )
 def test_what_the_bot_does_not_offer_is_refused_before_any_message(mock, options, page, words):
     add_current(mock, CURRENT_ANSWER, page=page)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError) as caught:
         ChatgptFree(SITE).complete("Hi", **options)
+    assert str(caught.value) == words
     assert not forms(mock)
 
 
 @pytest.mark.parametrize(
-    "given",
-    [str, pathlib.Path, PathLike, pathlib.Path.read_bytes],
-    ids=lambda given: given.__name__,
-)
-@pytest.mark.parametrize(
-    ("raw", "kind"),
+    ("raw", "kind", "given"),
     [
-        pytest.param(PNG, "image/png", id="PNG"),
-        pytest.param(JPEG, "image/jpeg", id="JPEG"),
-        pytest.param(WEBP, "image/webp", id="WebP"),
+        pytest.param(PNG, "image/png", str, id="PNG, a str"),
+        pytest.param(PNG, "image/png", PathLike, id="PNG, like a path"),
+        pytest.param(JPEG, "image/jpeg", pathlib.Path, id="JPEG, a path"),
+        pytest.param(WEBP, "image/webp", pathlib.Path.read_bytes, id="WebP, bytes"),
     ],
 )
 def test_an_image_is_sent_by_its_first_bytes_whatever_its_name(mock, tmp_path, given, raw, kind):
@@ -6645,39 +5261,28 @@ def test_an_image_is_sent_by_its_first_bytes_whatever_its_name(mock, tmp_path, g
 
 
 @pytest.mark.parametrize(
-    ("prompt", "image", "kind", "words"),
+    ("image", "kind", "words"),
     [
-        ("Hi", b"GIF89a" + b"\0" * 9, ValueError, "JPEG, PNG or WebP"),
-        ("Hi", b"", ValueError, "JPEG, PNG or WebP"),
-        ("Hi", b"RIFF\0\0\0\0WAVEfmt ", ValueError, "JPEG, PNG or WebP"),
-        ("Hi", b" " + PNG, ValueError, "JPEG, PNG or WebP"),
-        ("Hi", PNG + b"\0" * 20_000_000, ValueError, "20,000,000 bytes"),
-        ("", PNG, ValueError, "prompt is empty"),
-        ("Hi", bytearray(PNG), TypeError, "image must be .* not bytearray"),
-        ("Hi", 7, TypeError, "image must be .* not int"),
-        ("Hi", "no such file.png", FileNotFoundError, "no such file.png"),
-        ("Hi", str(HERE), IsADirectoryError, "Is a directory"),
-    ],
-    ids=[
-        "gif",
-        "no bytes",
-        "wave",
-        "late",
-        "too big",
-        "no prompt",
-        "bytearray",
-        "int",
-        "missing",
-        "folder",
+        pytest.param(b"GIF89a" + b"\0" * 9, ValueError, "JPEG, PNG or WebP", id="GIF"),
+        pytest.param(b"", ValueError, "JPEG, PNG or WebP", id="no bytes"),
+        pytest.param(b"RIFF\0\0\0\0WAVEfmt ", ValueError, "JPEG, PNG or WebP", id="WAVE"),
+        pytest.param(b" " + PNG, ValueError, "JPEG, PNG or WebP", id="late"),
+        pytest.param(PNG + b"\0" * 20_000_000, ValueError, "20,000,000 bytes", id="too big"),
+        pytest.param(bytearray(PNG), TypeError, "image must be .* not bytearray", id="bytearray"),
+        pytest.param("no such file.png", FileNotFoundError, "no such file.png", id="missing"),
+        pytest.param(str(HERE), IsADirectoryError, "Is a directory", id="folder"),
     ],
 )
-def test_an_image_that_cannot_be_sent_is_refused_at_the_call(prompt, image, kind, words):
-    with Site(say_hello, LOCAL_CURRENT) as site:
-        bot = ChatgptFree(site.url)
-        for call in (bot.stream, bot.complete, bot.conversation().stream):
-            with pytest.raises(kind, match=words):
-                call(prompt, image=image)
-        assert site.asked == []
+def test_an_image_that_cannot_be_sent_is_refused_at_the_call(image, kind, words):
+    bot = ChatgptFree(NOBODY)
+    for call in (bot.stream, bot.complete, bot.conversation().stream):
+        with pytest.raises(kind, match=words):
+            call("Hi", image=image)
+
+
+def test_an_image_needs_a_prompt():
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        ChatgptFree(NOBODY).stream("", image=PNG)
 
 
 def test_an_image_of_exactly_the_limit_is_sent_but_no_byte_more(set_limits, tmp_path, mock):
@@ -9007,220 +7612,15 @@ def framed(framing):
     return headers, raw
 
 
-def keep_sending(handler, pause=0.0):
-    """Send comments until the client has left, or for ten seconds."""
-    until = time.monotonic() + 10
-    try:
-        while (
-            time.monotonic() < until and not select.select([handler.connection], [], [], pause)[0]
-        ):
-            handler.wfile.write(http_chunk(b": still here\n\n"))
-    except OSError:
-        handler.server.gone.set()
-    if time.monotonic() < until:
-        handler.server.gone.set()
-    handler.close_connection = True
-
-
-def keep_sending_slowly(handler):
-    keep_sending(handler, 0.05)
-
-
-def send_endlessly(handler, raw):
-    with contextlib.suppress(OSError):
-        handler.head(Connection="close")
-        for _ in range(10**5):
-            handler.wfile.write(raw)
-    handler.hang_up()
-
-
-def cut_between_chunks(handler):
-    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
-    handler.hang_up()
-
-
-def cut_in_chunk(handler):
-    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
-    # The part of a chunk that came is lost.
-    handler.wfile.write(http_chunk(chunk("!").encode())[:-2])
-    handler.hang_up()
-
-
-def cut_in_character(handler):
-    handler.head(Connection="close")
-    raw = (chunk("Hello") + chunk(" wörld") + 'data: {"choices":[{"delta":{"content":"ö').encode()
-    handler.wfile.write(raw[:-1])
-    handler.hang_up()
-
-
-def cut_gzip(handler, after=b""):
-    zipper = zlib.compressobj(wbits=31)
-    handler.head(Content_Encoding="gzip", Connection="close")
-    raw = zipper.compress((chunk("Hello") + chunk(" wörld")).encode())
-    handler.wfile.write(raw + zipper.flush(zlib.Z_SYNC_FLUSH) + after)
-    handler.hang_up()
-
-
-def break_gzip(handler):
-    cut_gzip(handler, b"junk" * 9)
-
-
-def stall_after_text(handler):
-    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
-    handler.wait_for_hang_up()
-
-
-def too_short(handler):
-    raw = (chunk("Hello") + chunk(" wörld")).encode()
-    handler.head(Content_Length=str(len(raw) + 50))
-    handler.wfile.write(raw)
-    handler.hang_up()
-
-
-def reset_at_once(handler, *_):
-    handler.head(Transfer_Encoding="chunked")
-    handler.hang_up(reset=True)
-
-
-def reset_in_body(handler, *_):
-    handler.head(Content_Length="9")
-    handler.hang_up(reset=True)
-
-
-def stall_in_body(handler, *_):
-    handler.head(Content_Length="9")
-    handler.wait_for_hang_up()
-
-
-def stall_at_once(handler, *_):
-    handler.head(Transfer_Encoding="chunked")
-    handler.wait_for_hang_up()
-
-
-def break_gzip_at_once(handler, *_):
-    handler.head(Content_Encoding="gzip", Connection="close")
-    handler.wfile.write(b"junk" * 9)
-    handler.hang_up()
-
-
-def close(stream):
-    stream.close()
-
-
-def forget(stream):
-    del stream
-    gc.collect()
-
-
-def fail_in_loop(stream):
-    with contextlib.suppress(ZeroDivisionError):
-        for _ in stream:
-            raise ZeroDivisionError
-
-
-def gzipped(*texts, members=False):
-    raw = [text.encode() if isinstance(text, str) else text for text in texts]
-    return b"".join(map(gzip.compress, raw)) if members else gzip.compress(b"".join(raw))
-
-
-class StillClock:
-    """A clock that stands still until a test moves it: `still_clock.now += 5`."""
-
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    def __getattr__(self, name):
-        return getattr(time, name)
-
-
 @pytest.fixture
-def still_clock(monkeypatch):
-    """The clock by which the module measures what time has passed."""
-    clock = StillClock()
-    monkeypatch.setattr(chatgptfree, "time", clock)
-    return clock
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """A semaphore that is released each time a thread waits for another's look at the page."""
-    waits = threading.Semaphore(0)
-
-    class WatchedFuture(concurrent.futures.Future):
-        def exception(self, timeout=None):
-            waits.release()
-            return super().exception(timeout)
-
-        def result(self, timeout=None):
-            waits.release()
-            return super().result(timeout)
-
-    monkeypatch.setattr(concurrent.futures, "Future", WatchedFuture)
-    return waits
-
-
-needs_fork = pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here"
-)
-
-# The site of the test has threads.
-forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-# What a forked child calls.
-_asks = None
-
-
-def ask_in_child(prompt):
-    return _asks(prompt)
-
-
-@pytest.fixture
-def fork(monkeypatch):
-    """A function that makes a pool of forked processes, each with its argument as `_asks`."""
-    with contextlib.ExitStack() as pools:
-
-        def make_pool(asks, processes=1):
-            monkeypatch.setattr(sys.modules[__name__], "_asks", asks)
-            pool = multiprocessing.get_context("fork").Pool(processes)
-            pools.callback(pool.terminate)
-            return pool
-
-        yield make_pool
-
-
-def endless_redirect(location, wrote):
-    def page(handler, *_):
-        handler.head(302, Location=location)
-        with contextlib.suppress(OSError):
-            for _ in range(300):
-                handler.wfile.write(b"x" * 100_000)
-                wrote.append(100_000)
-        handler.close_connection = True
-
-    return page
-
-
-def send_zipped(raw, encoding="gzip"):
-    def send(handler, *_):
-        handler.head(Content_Encoding=encoding, Content_Length=str(len(raw)))
-        with contextlib.suppress(OSError):
-            handler.wfile.write(raw)
-
-    return send
+def patient(set_limits):
+    """A finished answer waits as long for its end as a busy machine may take."""
+    set_limits(linger=30)
 
 
 @pytest.mark.parametrize(
     "framing",
-    [
-        "chunked",
-        "one chunk, 512 bytes at a time",
-        "close",
-        "gzip chunked",
-        "gzip close",
-        "length",
-    ],
+    ["chunked", "one chunk, 512 bytes at a time", "close", "gzip chunked", "gzip close", "length"],
 )
 def test_a_piece_is_yielded_when_its_bytes_arrive_however_they_are_framed(framing):
     """The site sends a piece only when the one before it has been yielded."""
@@ -9245,21 +7645,17 @@ def test_a_piece_is_yielded_when_its_bytes_arrive_however_they_are_framed(framin
     assert heard == ["one ", "two ", "three"]
 
 
-@pytest.mark.parametrize(
-    ("answer", "page", "requests_a_call"),
-    [(classic_answer, CLASSIC_PAGE, 1), (current_answer, LOCAL_CURRENT, 2)],
-    ids=["classic", "current"],
-)
-def test_ten_calls_take_one_page_and_one_connection(answer, page, requests_a_call):
+@PROTOCOLS
+def test_ten_calls_take_one_page_and_one_connection(answer, page, patient):
     with Site(answer, page) as site, ChatgptFree(site.url) as bot:
         for i in range(10):
             assert bot.complete(f"call {i}") == f"call {i}"
         assert (len(site.pages()), site.connections) == (1, 1)
-        assert len(site.asked) == 1 + 10 * requests_a_call
+        assert len(site.asked) == 1 + 10 * (1 if page == CLASSIC_PAGE else 2)
 
 
 @pytest.mark.parametrize("send", [SiteHandler.whole, SiteHandler.chunks], ids=["length", "chunked"])
-def test_a_json_answer_gives_its_connection_back_too(send):
+def test_a_json_answer_gives_its_connection_back_too(send, patient):
     with (
         Site(lambda handler, form: send(handler, json.dumps(JSON_ANSWER))) as site,
         ChatgptFree(site.url) as bot,
@@ -9268,12 +7664,12 @@ def test_a_json_answer_gives_its_connection_back_too(send):
         assert site.connections == 1
 
 
-def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment():
+def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment(patient):
     logged = threading.Event()
 
     def answer(handler, form):
         handler.chunks(chunk("Hello") + DONE, end=False)
-        logged.wait(0.1)  # the site writes its log
+        logged.wait(0.01)  # the site writes its log
         handler.wfile.write(b"0\r\n\r\n")
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
@@ -9310,6 +7706,25 @@ def test_a_chunk_of_a_negative_size_is_a_broken_answer(texts, kind):
         bot.complete("Hi")
 
 
+def keep_sending(handler, pause=0.0):
+    """Send comments until the client has left, or for ten seconds."""
+    until = time.monotonic() + 10
+    try:
+        while (
+            time.monotonic() < until and not select.select([handler.connection], [], [], pause)[0]
+        ):
+            handler.wfile.write(http_chunk(b": still here\n\n"))
+    except OSError:
+        handler.server.gone.set()
+    if time.monotonic() < until:
+        handler.server.gone.set()
+    handler.close_connection = True
+
+
+def keep_sending_slowly(handler):
+    keep_sending(handler, 0.02)
+
+
 @pytest.mark.parametrize(
     "afterwards", [SiteHandler.wait_for_hang_up, keep_sending, keep_sending_slowly]
 )
@@ -9322,7 +7737,7 @@ def test_a_finished_answer_leaves_a_site_that_does_not_end_it(afterwards, set_li
         afterwards(handler)
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
-        assert bot.complete("Hi", timeout=30) == "Hello"
+        assert bot.complete("Hi") == "Hello"
         # Set where the client leaves first: the site goes on for ten seconds.
         assert site.gone.wait(15)
 
@@ -9353,7 +7768,7 @@ def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding
         return handler.hang_up()
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
-        assert bot.complete("first", timeout=0.5) == "Hello"
+        assert bot.complete("first") == "Hello"
         assert [bot.complete(f"call {i}") for i in range(3)] == ["call 0", "call 1", "call 2"]
         assert site.connections == 2
 
@@ -9366,35 +7781,35 @@ def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding
     ("seconds", "connections"), [(4, 1), (4.1, 2)], ids=["4 seconds", "4.1 seconds"]
 )
 def test_connections_that_were_idle_for_over_4_seconds_serve_nobody(
-    seconds, connections, answer, page, still_clock
+    seconds, connections, answer, page, clock, patient
 ):
     with Site(answer, page) as site, ChatgptFree(site.url) as bot:
         for _ in range(2):
             assert bot.complete("Hi") == "Hi"
         assert site.connections == 1
-        still_clock.now += seconds
+        clock.now += seconds
         for _ in range(2):
             assert bot.complete("Hi") == "Hi"
         assert site.connections == connections
 
 
-def test_a_server_that_closes_idle_connections_loses_no_call(still_clock):
+def test_a_server_that_closes_idle_connections_loses_no_call(clock, patient):
     """It hangs up on a request that comes when the connection is five seconds old."""
 
     def answer(handler, form):
-        opened = vars(handler).setdefault("opened", still_clock.now)
-        if still_clock.now - opened >= 5:
+        opened = vars(handler).setdefault("opened", clock.now)
+        if clock.now - opened >= 5:
             return handler.hang_up()
         return classic_answer(handler, form)
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
         for i in range(5):
             assert bot.complete(f"call {i}") == f"call {i}"
-            still_clock.now += 5
+            clock.now += 5
         assert (site.connections, len(site.pages())) == (5, 1)
 
 
-def test_an_answer_in_progress_goes_on_when_others_get_new_connections(still_clock):
+def test_an_answer_in_progress_goes_on_when_others_get_new_connections(clock, patient):
     short_is_done = threading.Event()
 
     def answer(handler, form):
@@ -9408,17 +7823,17 @@ def test_an_answer_in_progress_goes_on_when_others_get_new_connections(still_clo
     with Site(answer) as site, ChatgptFree(site.url) as bot:
         long = bot.stream("long")
         assert next(long) == "one "
-        still_clock.now += 10
+        clock.now += 10
         assert bot.complete("short") == "short"
         short_is_done.set()
         assert list(long) == ["two"]
         assert site.connections == 2
 
 
-def test_the_time_that_an_answer_takes_is_not_idle(still_clock):
+def test_the_time_that_an_answer_takes_is_not_idle(clock, patient):
     def answer(handler, form):
         handler.chunks(chunk("one "), end=False)
-        still_clock.now += 10
+        clock.now += 10
         handler.wfile.write(http_chunk((chunk("two") + DONE).encode()) + b"0\r\n\r\n")
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
@@ -9426,19 +7841,57 @@ def test_the_time_that_an_answer_takes_is_not_idle(still_clock):
         assert site.connections == 1
 
 
-def test_a_callers_session_keeps_its_adapters_and_connections(still_clock):
+def test_a_callers_session_keeps_its_adapters_and_connections(clock, patient):
     adapter = requests.adapters.HTTPAdapter()
     with Site(classic_answer) as site, requests.Session() as session:
         session.mount("http://", adapter)
         bot = ChatgptFree(site.url, session=session)
         assert bot.complete("one") == "one"
-        still_clock.now += 10
+        clock.now += 10
         assert bot.complete("two") == "two"
         assert session.get_adapter(site.url) is adapter
         assert site.connections == 1
 
 
 # ----------------------------------------------------------- Connections that break, and time-outs
+
+
+def cut_between_chunks(handler):
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    handler.hang_up()
+
+
+def cut_in_chunk(handler):
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    # The part of a chunk that came is lost.
+    handler.wfile.write(http_chunk(chunk("!").encode())[:-2])
+    handler.hang_up()
+
+
+def cut_in_character(handler):
+    handler.head(Connection="close")
+    raw = (chunk("Hello") + chunk(" wörld") + 'data: {"choices":[{"delta":{"content":"ö').encode()
+    handler.wfile.write(raw[:-1])
+    handler.hang_up()
+
+
+def cut_gzip(handler, after=b""):
+    zipper = zlib.compressobj(wbits=31)
+    handler.head(Content_Encoding="gzip", Connection="close")
+    raw = zipper.compress((chunk("Hello") + chunk(" wörld")).encode())
+    handler.wfile.write(raw + zipper.flush(zlib.Z_SYNC_FLUSH) + after)
+    handler.hang_up()
+
+
+def break_gzip(handler):
+    cut_gzip(handler, b"junk" * 9)
+
+
+def too_short(handler):
+    raw = (chunk("Hello") + chunk(" wörld")).encode()
+    handler.head(Content_Length=str(len(raw) + 50))
+    handler.wfile.write(raw)
+    handler.hang_up()
 
 
 LOST = r": lost the connection to 127.0.0.1:\d+: .+"
@@ -9455,9 +7908,6 @@ LOST = r": lost the connection to 127.0.0.1:\d+: .+"
             id="before the length",
             marks=pytest.mark.skipif(URLLIB3 < (2,), reason="urllib3 before 2 counts no bytes"),
         ),
-        pytest.param(
-            stall_after_text, r": nothing came from 127.0.0.1:\d+ for 0.5 seconds", id="stall"
-        ),
         pytest.param(cut_in_character, "", id="in a character"),
         pytest.param(cut_gzip, "", id="in gzip"),
         pytest.param(break_gzip, ".*", id="junk in gzip"),
@@ -9465,79 +7915,102 @@ LOST = r": lost the connection to 127.0.0.1:\d+: .+"
 )
 def test_text_before_a_break_is_yielded_and_in_partial(cut, reason):
     with Site(lambda handler, form: cut(handler)) as site, ChatgptFree(site.url) as bot:
-        texts, error = collect(bot.stream("Hi", timeout=0.5))
+        texts, error = collect(bot.stream("Hi"))
     assert texts == ["Hello", " wörld"]
     assert type(error) is IncompleteReplyError
     assert error.partial == "Hello wörld"
     assert re.fullmatch(f"the answer broke off{reason}", str(error))
 
 
+def shorten_timeout(response, **_):
+    """What has not come of a response is waited for no longer."""
+    response.raw.connection.sock.settimeout(0.05)
+
+
+def stall_after_text(handler):
+    handler.chunks(chunk("Hello"), chunk(" wörld"), end=False)
+    handler.wait_for_hang_up()
+
+
+def test_a_stall_after_some_text_is_an_incomplete_reply():
+    came = []
+    hooks = {"response": lambda response, **_: came.append(response)}
+    with Site(lambda handler, form: stall_after_text(handler)) as site:
+        texts = ChatgptFree(site.url).stream("Hi", timeout=30, hooks=hooks)
+        assert [next(texts), next(texts)] == ["Hello", " wörld"]
+        shorten_timeout(came[-1])
+        with pytest.raises(IncompleteReplyError) as caught:
+            next(texts)
+    host = site.url.partition("//")[2]
+    words = f"the answer broke off: nothing came from {host} for 30 seconds"
+    assert (str(caught.value), caught.value.partial) == (words, "Hello wörld")
+
+
+def reset_at_once(handler, *_):
+    handler.head(Transfer_Encoding="chunked")
+    handler.hang_up(reset=True)
+
+
+def reset_in_body(handler, *_):
+    handler.head(Content_Length="9")
+    handler.hang_up(reset=True)
+
+
+def stall_in_body(handler, *_):
+    handler.head(Content_Length="9")
+    handler.wait_for_hang_up()
+
+
+def stall_at_once(handler, *_):
+    handler.head(Transfer_Encoding="chunked")
+    handler.wait_for_hang_up()
+
+
+def break_gzip_at_once(handler, *_):
+    handler.head(Content_Encoding="gzip", Connection="close")
+    handler.wfile.write(b"junk" * 9)
+    handler.hang_up()
+
+
+STALL = {"timeout": 0.1}
+STALL_OF_TWO = {"timeout": (9, 0.1)}
+STALL_IN_BODY = {"hooks": {"response": shorten_timeout}}
+CHUNKED_ERROR = requests.exceptions.ChunkedEncodingError
+DECODING_ERROR = requests.exceptions.ContentDecodingError
+
+
 @pytest.mark.parametrize(
-    ("fail", "kind", "timeout"),
+    ("fail", "kind", "options"),
     [
-        pytest.param(reset_connection, requests.ConnectionError, 5, id="reset"),
+        pytest.param(reset_connection, requests.ConnectionError, {}, id="reset"),
+        pytest.param(reset_at_once, CHUNKED_ERROR, {}, id="reset in the body"),
+        pytest.param(reset_in_body, CHUNKED_ERROR, {}, id="reset before the length"),
+        pytest.param(break_gzip_at_once, DECODING_ERROR, {}, id="junk for gzip"),
+        pytest.param(stall, requests.ReadTimeout, STALL, id="stall"),
+        pytest.param(stall, requests.ReadTimeout, STALL_OF_TWO, id="stall, two time-outs"),
         pytest.param(
-            reset_at_once, requests.exceptions.ChunkedEncodingError, 5, id="reset in the body"
+            stall_at_once, requests.ConnectionError, STALL_IN_BODY, id="stall in the body"
         ),
         pytest.param(
-            reset_in_body, requests.exceptions.ChunkedEncodingError, 5, id="reset before the length"
+            stall_in_body, requests.ConnectionError, STALL_IN_BODY, id="before the length"
         ),
-        pytest.param(
-            break_gzip_at_once, requests.exceptions.ContentDecodingError, 5, id="junk for gzip"
-        ),
-        pytest.param(stall, requests.ReadTimeout, 0.1, id="stall"),
-        pytest.param(stall, requests.ReadTimeout, (9, 0.2), id="stall, two time-outs"),
-        pytest.param(stall_at_once, requests.ConnectionError, 0.1, id="stall in the body"),
-        pytest.param(stall_in_body, requests.ConnectionError, 0.1, id="stall before the length"),
     ],
 )
 @pytest.mark.parametrize("where", ["page", "answer"])
-def test_a_failure_before_any_text_is_requests_own(where, fail, kind, timeout):
-    caught = failing_call(**{where: fail}, timeout=timeout)
+def test_a_failure_before_any_text_is_requests_own(where, fail, kind, options):
+    with Site(fail, fail if where == "page" else CLASSIC_PAGE) as site:
+        bot = ChatgptFree(site.url)
+        if where == "answer":
+            # a short time-out is for the answer alone
+            bot.list_models()
+        with pytest.raises(requests.RequestException) as caught:
+            bot.complete("Hi", **options)
     assert caught.type is kind
 
 
-def ping(handler, form):
-    handler.chunks(end=False)
-    keep_sending(handler, 0.01)
-
-
-def ping_after_text(handler, form):
-    handler.chunks(chunk("Hello"), end=False)
-    keep_sending(handler, 0.01)
-
-
-def ping_for_page(handler):
-    handler.head(kind="text/html", Transfer_Encoding="chunked")
-    keep_sending(handler, 0.01)
-
-
-OVER = "the call took longer than max_time, 0.1 seconds"
-
-
-@pytest.mark.parametrize(
-    ("site", "kind", "words", "partial"),
-    [
-        pytest.param({"page": ping_for_page}, requests.Timeout, OVER, None, id="page"),
-        pytest.param({"answer": ping}, requests.Timeout, OVER, None, id="answer"),
-        pytest.param(
-            {"answer": ping_after_text},
-            IncompleteReplyError,
-            f"the answer broke off: {OVER}",
-            "Hello",
-            id="after text",
-        ),
-    ],
-)
-def test_a_site_that_only_pings_is_left_after_max_time(site, kind, words, partial):
-    caught = failing_call(**site, max_time=0.1)
-    assert (caught.type, caught.words) == (kind, words)
-    assert getattr(caught.value, "partial", None) == partial
-
-
-def test_a_call_over_its_max_time_asks_for_no_answer(still_clock):
+def test_a_call_over_its_max_time_asks_for_no_answer(clock):
     def answer(handler, form):
-        still_clock.now += 3
+        clock.now += 3
         current_answer(handler, form)
 
     with Site(answer, LOCAL_CURRENT) as site, pytest.raises(requests.Timeout) as caught:
@@ -9546,9 +8019,9 @@ def test_a_call_over_its_max_time_asks_for_no_answer(still_clock):
     assert (messages_to(site), streams_of(site)) == (["Hi"], [])
 
 
-def test_a_call_over_its_max_time_follows_no_redirect(still_clock):
+def test_a_call_over_its_max_time_follows_no_redirect(clock):
     def page(handler):
-        still_clock.now += 3
+        clock.now += 3
         handler.whole("", 302, Location="/help/")
 
     with Site(classic_answer, page) as site, pytest.raises(requests.Timeout) as caught:
@@ -9571,6 +8044,20 @@ def test_the_refusal_of_a_proxy_is_not_the_sites(scheme, monkeypatch):
 
 
 # -------------------------------------------------------- Bodies: compressed, of unreasonable size
+
+
+def gzipped(*texts, members=False):
+    raw = [text.encode() if isinstance(text, str) else text for text in texts]
+    return b"".join(map(gzip.compress, raw)) if members else gzip.compress(b"".join(raw))
+
+
+def send_zipped(raw, encoding="gzip"):
+    def send(handler, *_):
+        handler.head(Content_Encoding=encoding, Content_Length=str(len(raw)))
+        with contextlib.suppress(OSError):
+            handler.wfile.write(raw)
+
+    return send
 
 
 @pytest.mark.parametrize("encoding", ["none", "identity", "UTF-8"])
@@ -9603,7 +8090,7 @@ def test_what_a_second_gzip_member_holds_is_not_lost(where):
         assert ChatgptFree(site.url).complete("Hi") == "Hello you"
 
 
-def test_a_second_gzip_member_may_begin_anywhere_in_a_piece():
+def test_a_second_gzip_member_may_begin_anywhere_in_a_piece(patient):
     raw = gzipped(chunk("Hello"), chunk(" you"), DONE, members=True)
 
     def answer(handler, form):
@@ -9635,6 +8122,14 @@ def test_a_gzip_bomb_is_an_error_in_bounded_memory(where):
     assert caught.type is ChatgptFreeError
 
 
+def send_endlessly(handler, raw):
+    with contextlib.suppress(OSError):
+        handler.head(Connection="close")
+        for _ in range(10**5):
+            handler.wfile.write(raw)
+    handler.hang_up()
+
+
 def send_endless_page(handler):
     send_endlessly(handler, b"<p>" * 5000)
 
@@ -9663,6 +8158,18 @@ def test_what_has_no_end_is_an_error(page, answer, words, set_limits):
         pytest.raises(ChatgptFreeError, match=words),
     ):
         ChatgptFree(site.url).complete("Hi")
+
+
+def endless_redirect(location, wrote):
+    def page(handler, *_):
+        handler.head(302, Location=location)
+        with contextlib.suppress(OSError):
+            for _ in range(300):
+                handler.wfile.write(b"x" * 100_000)
+                wrote.append(100_000)
+        handler.close_connection = True
+
+    return page
 
 
 def test_a_redirects_body_is_not_read():
@@ -9717,82 +8224,83 @@ def test_eight_threads_share_one_object_and_one_page(answer, page):
         assert len(guests) == (1 if page == LOCAL_CURRENT else 0)
 
 
-def test_eight_threads_with_an_expired_nonce_renew_it_once(protocol):
-    together = threading.Barrier(8, timeout=10)
-    nonces = iter(["stale", "fresh"])
-    renewals = []
+class ExpiringSite(Site):
+    """A site whose first nonce has expired, of either protocol.
 
-    def page(handler):
-        nonce = next(nonces)
-        handler.whole(
-            classic_box(nonce) if protocol == "classic" else current_box(nonce=nonce, ajax_url=None)
-        )
+    `refuse(form)` is called before a question with that nonce is refused. `renewals` has the
+    requests for a fresh nonce.
+    """
 
-    def answer(handler, form):
+    def __init__(self, protocol, refuse):
+        self.nonces, self.refuse, self.renewals = iter(["stale", "fresh"]), refuse, []
+        self.box = classic_box if protocol == "classic" else current_box
+        super().__init__(self.answer_form, self.show_box)
+        self.looks = (2, 0) if protocol == "classic" else (1, 1)
+
+    def show_box(self, handler):
+        more = {} if self.box is classic_box else {"ajax_url": None}
+        handler.whole(self.box(nonce=next(self.nonces), **more))
+
+    def answer_form(self, handler, form):
         if form["action"] == "aipkit_get_frontend_chat_nonce":
-            renewals.append(form)
+            self.renewals.append(form)
             return handler.whole(json.dumps({"success": True, "data": {"nonce": "fresh"}}))
         if "stale" in (form.get("_wpnonce"), form.get("_ajax_nonce")):
-            together.wait()
+            self.refuse(form)
             return handler.whole("The link you followed has expired.", 403)
-        return (classic_answer if protocol == "classic" else current_answer)(handler, form)
+        return say_hello(handler, form)
 
-    with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(bot.complete, ["Hello"] * 8)) == ["Hello"] * 8
-        assert (len(site.pages()), len(renewals)) == ((2, 0) if protocol == "classic" else (1, 1))
+    def assert_looked_again_once(self):
+        assert (len(self.pages()), len(self.renewals)) == self.looks
+
+
+def test_eight_threads_with_an_expired_nonce_renew_it_once(protocol):
+    together = threading.Barrier(8, timeout=10)
+    with (
+        ExpiringSite(protocol, lambda form: together.wait()) as site,
+        ChatgptFree(site.url) as bot,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        assert list(pool.map(bot.complete, ["Hi"] * 8)) == ["Hello Ann."] * 8
+        site.assert_looked_again_once()
 
 
 def test_a_nonce_that_another_thread_has_renewed_is_not_renewed_again(protocol):
     """Both are asked with the same nonce, and one is refused when the other is done."""
-    nonces = iter(["stale", "fresh"])
-    renewals = []
     both_asked = threading.Barrier(2, timeout=10)
     quick_is_done = threading.Event()
 
-    def page(handler):
-        nonce = next(nonces)
-        handler.whole(
-            classic_box(nonce) if protocol == "classic" else current_box(nonce=nonce, ajax_url=None)
-        )
+    def refuse(form):
+        both_asked.wait()
+        if form["message"] == "slow":
+            quick_is_done.wait(10)
 
-    def answer(handler, form):
-        if form["action"] == "aipkit_get_frontend_chat_nonce":
-            renewals.append(form)
-            return handler.whole(json.dumps({"success": True, "data": {"nonce": "fresh"}}))
-        if "stale" in (form.get("_wpnonce"), form.get("_ajax_nonce")):
-            both_asked.wait()
-            if form["message"] == "slow":
-                quick_is_done.wait(10)
-            return handler.whole("The link you followed has expired.", 403)
-        return say_hello(handler, form)
-
-    with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(1) as pool:
+    with (
+        ExpiringSite(protocol, refuse) as site,
+        ChatgptFree(site.url) as bot,
+        ThreadPoolExecutor(1) as pool,
+    ):
         slow = pool.submit(bot.complete, "slow")
         assert bot.complete("quick") == "Hello Ann."
         quick_is_done.set()
         assert slow.result(10) == "Hello Ann."
-        assert (len(site.pages()), len(renewals)) == ((2, 0) if protocol == "classic" else (1, 1))
+        site.assert_looked_again_once()
 
 
 @pytest.mark.parametrize(
-    ("fail", "kind", "timeout"),
+    ("fail", "kind"),
     [
-        pytest.param(send_limit, RateLimitError, 20, id="limit"),
-        pytest.param(reset_connection, requests.ConnectionError, 20, id="reset"),
-        pytest.param(stall, requests.ReadTimeout, 0.5, id="stall"),
+        pytest.param(send_limit, RateLimitError, id="limit"),
+        pytest.param(reset_connection, requests.ConnectionError, id="reset"),
     ],
 )
-def test_a_failed_look_at_the_page_is_shared_by_all_who_wait_for_it(fail, kind, timeout, waits):
+def test_a_failed_look_at_the_page_is_shared_by_all_who_wait_for_it(fail, kind, waits):
     def page(handler):
         for _ in range(3):
             waits.acquire(timeout=10)
         fail(handler, {})
 
-    with (
-        Site(None, page) as site,
-        ChatgptFree(site.url, timeout=timeout) as bot,
-        ThreadPoolExecutor(4) as pool,
-    ):
+    with Site(None, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(bot.complete, "Hi") for _ in range(4)]
         errors = [call.exception(20) for call in calls]
         assert [type(error) for error in errors] == [kind] * 4
@@ -9812,7 +8320,7 @@ def test_a_failure_is_shared_only_by_those_who_asked_alike(waits):
 
     with (
         Site(classic_answer, page) as site,
-        ChatgptFree(site.url, timeout=20) as bot,
+        ChatgptFree(site.url, timeout=60) as bot,
         ThreadPoolExecutor(2) as pool,
     ):
         wrong = pool.submit(bot.complete, "Hi", headers={"X-Key": "wrong"})
@@ -9912,6 +8420,21 @@ def test_a_generator_that_is_not_started_makes_no_request():
         assert site.asked == []
 
 
+def close(stream):
+    stream.close()
+
+
+def forget(stream):
+    del stream
+    gc.collect()
+
+
+def fail_in_loop(stream):
+    with contextlib.suppress(ZeroDivisionError):
+        for _ in stream:
+            raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("abandon", [close, forget, fail_in_loop])
 @pytest.mark.parametrize("framing", ["chunked", "close"])
 def test_an_abandoned_answer_closes_its_connection_at_once(abandon, framing):
@@ -9927,16 +8450,43 @@ def test_an_abandoned_answer_closes_its_connection_at_once(abandon, framing):
         return handler.wait_for_hang_up()
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
-        stream = bot.stream("long")
-        next(stream)
-        streams = [stream]
-        del stream
+        streams = [bot.stream("long")]
+        next(streams[0])
         abandon(streams.pop())
         assert site.gone.wait(5)
         assert bot.complete("Hello again") == "Hello again"
 
 
 # ------------------------------------------------------------------------------------------- Forks
+
+
+needs_fork = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here"
+)
+
+# The site of the test has threads.
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+# What a forked child calls.
+_asks = None
+
+
+def ask_in_child(prompt):
+    return _asks(prompt)
+
+
+@pytest.fixture
+def fork(monkeypatch):
+    """A function that makes a pool of forked processes, each with its argument as `_asks`."""
+    with contextlib.ExitStack() as pools:
+
+        def make_pool(asks, processes=1):
+            monkeypatch.setattr(sys.modules[__name__], "_asks", asks)
+            pool = multiprocessing.get_context("fork").Pool(processes)
+            pools.callback(pool.terminate)
+            return pool
+
+        yield make_pool
 
 
 @needs_fork
