@@ -10,7 +10,7 @@
     README, packaging, the file itself
 
 What several sections use stands first. No test sleeps: where time matters, a server waits until its
-client has got the last piece.
+client has got the last piece, or a test moves the module's clock.
 """
 
 import asyncio
@@ -137,6 +137,7 @@ LIMITS = {
     "answer": "ANSWER_LIMIT",
     "image": "IMAGE_LIMIT",
     "chats": "CHAT_LIMIT",
+    "sources": "SOURCE_LIMIT",
     "linger": "LINGER",
 }
 
@@ -426,7 +427,7 @@ def best_time(work):
     return min(once() for _ in range(3))
 
 
-def assert_linear_time(work, hostile):
+def assert_linear_time(work, hostile, size=3_000):
     """`work` takes linear time at most where the piece of `hostile` between bars is repeated."""
     begin, piece, end = hostile.split("|")
 
@@ -434,7 +435,7 @@ def assert_linear_time(work, hostile):
         text = begin + piece * (size // len(piece)) + end
         return best_time(lambda: work(text))
 
-    assert cost(30_000) < 30 * cost(3_000)  # quadratic time would take 100 times
+    assert cost(10 * size) < 30 * cost(size)  # quadratic time would take 100 times
 
 
 @contextlib.contextmanager
@@ -504,7 +505,8 @@ def actions(mock):
     return [name.replace("aipkit_", "").replace("frontend_chat_", "") for name in names]
 
 
-ASKED = {1: ["cache_sse_message"], 2: ["cache_sse_message", "stream"]}
+# What a question to a current site asks for: a ticket, and the answer.
+ASKED = {"ticket": ["cache_sse_message"], "answer": ["cache_sse_message", "stream"]}
 
 
 # ------------------------------------------------------------------------- A site on the loopback
@@ -733,9 +735,6 @@ DIALOGUE = [
     [
         pytest.param("Hi", "Hi", id="a str"),
         pytest.param(user(" as it\nis "), " as it\nis ", id="one message"),
-        pytest.param(
-            [INSTRUCTIONS, *user("Hi")], "System: Be terse.\nUser: Hi\nAssistant:", id="system"
-        ),
         pytest.param(DIALOGUE, "User: 1\nAssistant: 2\nUser: 3\nAssistant:", id="a dialogue"),
         pytest.param(user(TWO_PARTS), "ab", id="parts"),
         pytest.param(iter(DIALOGUE[:2]), "User: 1\nAssistant: 2\nAssistant:", id="an iterator"),
@@ -959,7 +958,9 @@ HTTP_AJAX = HTTP + AJAX_PATH
         pytest.param(PAGE, HTTP_AJAX + "?lang=de", AJAX + "?lang=de", id="http, with a query"),
         pytest.param(PAGE, "/blog" + AJAX_PATH, IN_FOLDER, id="without a host"),
         pytest.param(PAGE, "https://other.example/blog" + AJAX_PATH, IN_FOLDER, id="another host"),
-        pytest.param(PAGE, "//other.example/blog" + AJAX_PATH, IN_FOLDER, id="and no scheme"),
+        pytest.param(
+            PAGE, "//other.example/blog" + AJAX_PATH, IN_FOLDER, id="another host without a scheme"
+        ),
         pytest.param(PAGE, SITE + "@other.example/in", SITE + "/in", id="the host as a user"),
         pytest.param(PAGE, SITE + ":444" + AJAX_PATH, AJAX, id="another port"),
         pytest.param(PAGE, SITE + "//other.example", SITE + "//other.example", id="host in a path"),
@@ -970,14 +971,25 @@ HTTP_AJAX = HTTP + AJAX_PATH
         pytest.param(PAGE, None, AJAX, id="none"),
         pytest.param(HTTP + "/", AJAX, AJAX, id="https in an http page"),
         pytest.param(
-            HTTP + "/", "https://other.example/blog" + AJAX_PATH, IN_FOLDER, id="https elsewhere"
+            HTTP + "/",
+            "https://other.example/blog" + AJAX_PATH,
+            IN_FOLDER,
+            id="https of another host in an http page",
         ),
         pytest.param(HTTP + ":80/", AJAX, AJAX, id="https in a page of port 80"),
-        pytest.param(HTTP + ":8080/", AJAX, HTTP + ":8080" + AJAX_PATH, id="a port of its own"),
+        pytest.param(
+            HTTP + ":8080/",
+            AJAX,
+            HTTP + ":8080" + AJAX_PATH,
+            id="https in a page of a port of its own",
+        ),
         pytest.param(HTTP + "/", AJAX_PATH, HTTP_AJAX, id="no scheme in an http page"),
         pytest.param(HTTP + "/", HTTP_AJAX, HTTP_AJAX, id="http in an http page"),
         pytest.param(
-            SITE + ":81/", HTTP_AJAX, SITE + ":81" + AJAX_PATH, id="http, https on a port"
+            SITE + ":81/",
+            HTTP_AJAX,
+            SITE + ":81" + AJAX_PATH,
+            id="http in an https page of a port of its own",
         ),
     ],
 )
@@ -1000,6 +1012,7 @@ ON_A_CDN = PLUGIN_FILES.replace("site.example", "cdn.example")
 WP_JSON = '<link rel="https://api.w.org/" href="https://site.example/blog/wp-json/" />'
 NO_PLUGIN_FILES = f'<img src="{PLUGIN_FILES.replace("blog", "no")}a.png">'
 NO_WP_JSON = WP_JSON.replace("blog", "no")
+OTHER_SCRIPT = moved("<script>var a = 1;</script>")
 BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
 
 
@@ -1010,26 +1023,40 @@ BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
         pytest.param(moved(PARAMS, "defer data-rocketlazyloadscript="), id="a script of WP Rocket"),
         pytest.param(moved(PARAMS).replace('"', "'"), id="a script in single quotes"),
         pytest.param(moved(PARAMS).replace('"', ""), id="a script without quotes"),
-        pytest.param(moved(PARAMS).replace(";base64", ";charset=utf-8;base64"), id="a charset"),
+        pytest.param(
+            moved(PARAMS).replace(";base64", ";charset=utf-8;base64"), id="a script with a charset"
+        ),
         pytest.param(ESCAPED, id="a script with escapes"),
-        pytest.param(moved("<script>var a = 1;</script>") + moved(PARAMS), id="the second script"),
+        pytest.param(OTHER_SCRIPT + moved(PARAMS), id="the second script"),
         pytest.param(moved(PARAMS.replace("var", "/* \xff */ var")), id="a script with a comment"),
         pytest.param(BROKEN_SCRIPT + moved(PARAMS), id="a script behind a broken one"),
         pytest.param(BROKEN_SCRIPT + WP_JSON, id="a link behind a broken script"),
         pytest.param(f'<script src="{PLUGIN_FILES}js/a.js?ver=1"></script>', id="plugin's script"),
         pytest.param(f"<link href={PLUGIN_FILES}css/a.css>", id="the plugin's style"),
         pytest.param(f"<link href='{PLUGIN_FILES[6:]}css/a.css'>", id="files without a scheme"),
-        pytest.param(f"<script src='/a.js'></script><img src='{ON_A_CDN}a.png'>", id="a CDN"),
+        pytest.param(
+            f"<script src='/a.js'></script><img src='{ON_A_CDN}a.png'>", id="files on another host"
+        ),
         pytest.param(WP_JSON, id="the link to wp-json"),
         pytest.param(WP_JSON.replace('"', ""), id="the link without quotes"),
         pytest.param("<LINK HREF='/blog/wp-json/' REL='https://api.w.org/'>", id="a short link"),
-        pytest.param(moved(PARAMS) + NO_PLUGIN_FILES + NO_WP_JSON, id="the script before all"),
-        pytest.param(f'<img src="{PLUGIN_FILES}a.png">' + NO_WP_JSON, id="files before the link"),
+        pytest.param(
+            moved(PARAMS) + NO_PLUGIN_FILES + NO_WP_JSON, id="the script before all others"
+        ),
+        pytest.param(
+            f'<img src="{PLUGIN_FILES}a.png">' + NO_WP_JSON, id="the files before the link"
+        ),
     ],
 )
 def test_the_folder_of_a_classic_site_is_found_behind_optimisers(page):
     (chat,) = find_chats(f"<html><head>{page}</head><body>{classic_box()}", PAGE)
     assert chat.ajax_url == IN_FOLDER
+
+
+@pytest.mark.parametrize(("others", "found"), [(98, IN_FOLDER), (99, AJAX)])
+def test_an_address_is_looked_for_in_the_first_99_moved_scripts(others, found):
+    (chat,) = find_chats(OTHER_SCRIPT * others + moved(PARAMS) + classic_box(), PAGE)
+    assert chat.ajax_url == found
 
 
 @pytest.mark.parametrize(
@@ -1068,7 +1095,7 @@ def test_a_reference_of_5000_digits_in_a_page_does_no_harm(mock):
     assert ChatgptFree(SITE + "/bot").list_models() == ["Bot &#" + "1" * 194]
 
 
-ODD_TEXT = ["\ud800", "a\udfffb", "\ud83d" * 3, "\0", "line\nbreak", "\x7f"]
+ODD_TEXT = ["\ud800", "a\udfffb", "\0", "line\nbreak"]
 NO_TEXT = [[1], {"a": "b"}, 1.5, True, None]
 NUMBERS = [pytest.param(7, id="7"), pytest.param(10**400, id="10**400")]
 
@@ -1095,7 +1122,7 @@ def test_a_chat_whose_ids_cannot_be_sent_is_no_chat(mock, key, value):
         ChatgptFree(SITE).complete("Hi")
 
 
-@pytest.mark.parametrize("reference", ["&#xD800;", "&#55296;", "&#0;", "&#1114112;"])
+@pytest.mark.parametrize("reference", ["&#xD800;", "&#0;", "&#1114112;"])
 @pytest.mark.parametrize("field", ["nonce", "post_id", "bot_id"])
 def test_an_odd_reference_in_a_classic_page_does_no_harm(mock, field, reference):
     add_classic(mock, CLASSIC_ANSWER, page=classic_box(**{field: reference}))
@@ -1238,6 +1265,11 @@ def test_scraping_takes_linear_time(hostile):
     assert_linear_time(search_for_chats, hostile)
 
 
+def test_of_broken_objects_only_a_few_are_tried():
+    """Python gives up on deep nesting, so it takes a shorter page to tell."""
+    assert_linear_time(search_for_chats, HOSTILE_PAGES["objects in params"], 500)
+
+
 def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
     page = '<div class="' + "wpaicg-chat-shortcode " * 20_000 + f'" {"data-nonce=1 " * 1000}>'
     with peak_memory() as peak:
@@ -1262,16 +1294,22 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
         pytest.param("event: done\ndata: 1\n\n", [("done", "1")], id="a name"),
         pytest.param("event:done\ndata:1\n\n", [("done", "1")], id="a name without a blank"),
         pytest.param("event: a\ndata: 1\n\ndata: 2\n\n", [("a", "1"), ("", "2")], id="a name ends"),
-        pytest.param("event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data"),
         pytest.param(
-            "event: a\ndata: 1\nevent: b\ndata: 2\n", [("a", "1"), ("b", "2")], id="no empty lines"
+            "event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data of a name"
+        ),
+        pytest.param(
+            "event: a\ndata: 1\nevent: b\ndata: 2\n",
+            [("a", "1"), ("b", "2")],
+            id="names without empty lines",
         ),
         pytest.param("event: a\n\ndata: 1\n", [("", "1")], id="a name without data"),
         pytest.param("event: a\r\ndata: 1\r\n\r\n", [("a", "1")], id="CRLF"),
         pytest.param("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")], id="marks"),
         pytest.param(": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")], id="other fields"),
         pytest.param("data: 1", [("", "1")], id="no last line end"),
-        pytest.param('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="3 lines"),
+        pytest.param(
+            'data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="data on three lines"
+        ),
         pytest.param(
             'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
             [("a", {"a": 1}), ("", "2")],
@@ -1301,9 +1339,13 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
             id="a name behind an object, CRLF",
         ),
         pytest.param(
-            "Oops event: message\ndata: 2\n\n", [("", "Oops \n"), ("message", "2")], id="and text"
+            "Oops event: message\ndata: 2\n\n",
+            [("", "Oops \n"), ("message", "2")],
+            id="a name behind text",
         ),
-        pytest.param("data: a\u2028b\x85c\x0bd\rf\n", [("", "a\u2028b\x85c\x0bd\rf")], id="breaks"),
+        pytest.param(
+            "data: a\u2028b\x85c\x0bd\rf\n", [("", "a\u2028b\x85c\x0bd\rf")], id="other breaks"
+        ),
         pytest.param(b"data: a\xffb\n\n", [("", "a\ufffdb")], id="no UTF-8"),
         pytest.param(
             f'data: {{"a": {DIGITS}}}\n\n', [("", f'{{"a": {DIGITS}}}\n')], id="too many digits"
@@ -1443,6 +1485,7 @@ def done(**more):
 NO_SOURCES = [
     {"url": "javascript:alert(1)"},
     {"url": ROME + "\x1b[31m"},
+    {"url": ROME + "x" * 2000},
     {"url": 7, "uri": None},
     {"title": "No address"},
     {"web": "no"},
@@ -1482,7 +1525,11 @@ LONG_TITLE = {"url": ROME, "title": "x" * 1000}
         pytest.param(
             [event("grounding_metadata", GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's"
         ),
-        pytest.param([event("citations", {"citations": [CLAUDE_SOURCE]})], [ROME_FOUND], id="dict"),
+        pytest.param(
+            [event("citations", {"citations": [CLAUDE_SOURCE]})],
+            [ROME_FOUND],
+            id="an object with a list",
+        ),
         pytest.param([SOURCES_IN_THE_END], [PARIS_FOUND, ROME_FOUND], id="in the end"),
         pytest.param(
             [done(grounding_metadata=GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's end"
@@ -1496,7 +1543,9 @@ LONG_TITLE = {"url": ROME, "title": "x" * 1000}
         pytest.param(
             [citations(LONG_TITLE)], [{"title": "x" * 300, "url": ROME}], id="a long title"
         ),
-        pytest.param([citations(*NO_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one among bad"),
+        pytest.param(
+            [citations(*NO_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one good among bad"
+        ),
         pytest.param(NONSENSE, [], id="nonsense"),
     ],
 )
@@ -1504,6 +1553,14 @@ def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, s
     session = StubSession(CURRENT_PAGE, CURRENT_TEXT, *events, CURRENT_DONE)
     reply = ChatgptFree(SITE, session=session).complete("Hi")
     assert (reply, reply.sources) == ("Hello, wörld 🌍", sources)
+
+
+def test_a_reply_has_no_more_than_so_many_sources(set_limits):
+    set_limits(sources=2)
+    found = [{"url": f"{ROME}{number}", "title": str(number)} for number in range(5)]
+    session = StubSession(CURRENT_PAGE, CURRENT_TEXT, citations(*found), CURRENT_DONE)
+    sources = ChatgptFree(SITE, session=session).complete("Hi").sources
+    assert [source["title"] for source in sources] == ["0", "1"]
 
 
 # ------------------------------------------------------------- Answer: forms and unknown events
@@ -1607,16 +1664,22 @@ FOUR = "Hello four (Incomplete: max_output_tokens)"
         pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n"), WORLD, id="single line ends"),
         pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n: a\n\nid: 7\n\n"), WORLD, id="comments"),
         pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING), WORLD, id="warnings"),
-        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), WORLD, id="in events"),
+        pytest.param(
+            CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), WORLD, id="warnings in events"
+        ),
         pytest.param("\ufeff" + CLASSIC_ANSWER, WORLD, id="byte order mark"),
         pytest.param(chunk("Hello") + STOP, "Hello", id="no end marker"),
         pytest.param(chunk("Hello", finish_reason="stop"), "Hello", id="finished with its text"),
-        pytest.param(chunk("Hel", finish_reason="stop") + chunk("lo"), "Hello", id="and more text"),
+        pytest.param(
+            chunk("Hel", finish_reason="stop") + chunk("lo"), "Hello", id="text behind the last"
+        ),
         pytest.param(data({"usage": None}) + chunk("Hello") + DONE, "Hello", id="empty events"),
         pytest.param(completion(None) + chunk("Hello") + DONE, "Hello", id="odd choices"),
         pytest.param(chunk(7) + chunk("Hello") + chunk(None) + DONE, "Hello", id="odd deltas"),
         pytest.param(event("message", {"id": 1, **HELLO}) + DONE, "Hello", id="a name and an id"),
-        pytest.param(event("message", {"object": "a", **HELLO}) + DONE, "Hello", id="an object"),
+        pytest.param(
+            event("message", {"object": "a", **HELLO}) + DONE, "Hello", id="a name and an object"
+        ),
         pytest.param(data("[LIMITED]") + data("{x") + chunk("Hello") + DONE, "Hello", id="noise"),
         pytest.param(THREE_LINES + DONE, "Hello", id="data on three lines"),
         pytest.param(ASSISTANT, "Hello", id="assistant"),
@@ -1627,7 +1690,9 @@ FOUR = "Hello four (Incomplete: max_output_tokens)"
         pytest.param("\n" + WARNING + INDENTED + WARNING, "Hello, wörld", id="JSON and warnings"),
         pytest.param("\ufeff" + WARNING + "\ufeff" + INDENTED, "Hello, wörld", id="JSON and marks"),
         pytest.param(chunk("Hello") + STOP + INDENTED, "Hello", id="JSON behind the text"),
-        pytest.param(chunk("Hello", finish_reason="length") + INDENTED, "Hello", id="and a limit"),
+        pytest.param(
+            chunk("Hello", finish_reason="length") + INDENTED, "Hello", id="JSON behind a last text"
+        ),
         pytest.param(chunk("") + WARNING + INDENTED, "Hello, wörld", id="JSON behind no text"),
         pytest.param(CURRENT_ANSWER, WORLD, id="current"),
         pytest.param(CURRENT_ANSWER.replace("\n", "\r\n"), WORLD, id="current, CRLF"),
@@ -1739,13 +1804,13 @@ HTML_502 = "<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway"
         pytest.param('{"error": true, "message": "Bad key"}', "Bad key", id="message and error"),
         pytest.param(data({"error": REPORT}), "Down", id="event"),
         pytest.param(
-            data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, "Banned", id="ban"
+            data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, "Banned", id="banned"
         ),
         pytest.param(data(FAILURE), "Not here.", id="failure"),
         pytest.param(data(NO_CHECK), "No.", id="neither check nor quota"),
         pytest.param(event("message", {"status": "error", "msg": "No."}), "No.", id="with a name"),
         pytest.param(
-            event("assistant_error", {"msg": "No assistant"}), "No assistant", id="thread"
+            event("assistant_error", {"msg": "No assistant"}), "No assistant", id="assistant"
         ),
         pytest.param(event("error", {"error": "Guests may not"}), "Guests may not", id="error"),
         pytest.param(event("error", "API down"), "API down", id="error event of text"),
@@ -1755,7 +1820,9 @@ HTML_502 = "<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway"
         pytest.param(INVALID + DONE, "Invalid key.", id="disguised and done"),
         pytest.param(INVALID, "Invalid key.", id="disguised, no end"),
         pytest.param(
-            INVALID + DISGUISED_STOP + data("[LIMITED]"), "Invalid key.", id="and limited"
+            INVALID + DISGUISED_STOP + data("[LIMITED]"),
+            "Invalid key.",
+            id="disguised, and limited",
         ),
         pytest.param(disguised("limited edition"), "limited edition", id="disguised, no limit"),
         pytest.param(QUOTES + DISGUISED_STOP, 'the "key" is bad', id="disguised quotes"),
@@ -2277,7 +2344,7 @@ def test_a_model_that_the_page_did_not_have_is_looked_for_anew(mock):
     for _ in range(2):
         bot.complete("Hi", model="Grok")
     assert [form["bot_id"] for form in forms(mock)] == ["25871", "7", "7"]
-    assert actions(mock) == ["page", *ASKED[2], "page", *ASKED[2], *ASKED[2]]
+    assert actions(mock) == ["page", *ASKED["answer"], "page", *ASKED["answer"], *ASKED["answer"]]
 
 
 def test_a_model_that_is_not_there_on_the_second_look_is_an_error(mock):
@@ -2287,7 +2354,7 @@ def test_a_model_that_is_not_there_on_the_second_look_is_an_error(mock):
     with pytest.raises(ValueError) as caught:
         bot.complete("Hi", model="gpt-9")
     assert str(caught.value) == NO_SUCH_MODEL
-    assert actions(mock) == ["page", *ASKED[2], "page"]
+    assert actions(mock) == ["page", *ASKED["answer"], "page"]
 
 
 @pytest.mark.parametrize(
@@ -2303,7 +2370,7 @@ def test_what_the_page_did_not_offer_is_looked_for_anew(mock, offer, option):
     bot = ChatgptFree(SITE)
     bot.complete("Hi")
     assert bot.complete("Hi", **option) == "Hello, wörld 🌍"
-    assert actions(mock) == ["page", *ASKED[2], "page", *ASKED[2]]
+    assert actions(mock) == ["page", *ASKED["answer"], "page", *ASKED["answer"]]
 
 
 def test_a_bot_of_the_page_can_have_the_name_of_an_alias(mock):
@@ -2332,7 +2399,7 @@ def test_models_are_listed_as_the_page_has_them_now(mock):
     assert bot.list_models() == ["Grok"]
     bot.complete("Hi")
     assert (forms(mock)[0]["bot_id"], forms(mock)[0]["_ajax_nonce"]) == ("7", "fresh")
-    assert actions(mock) == ["page", "page", *ASKED[2]]
+    assert actions(mock) == ["page", "page", *ASKED["answer"]]
 
 
 TWINS = current_box(1, name="Twin") + current_box(2, name="Other") + current_box(3, name="Twin")
@@ -2399,22 +2466,12 @@ CALLERS = {  # each way to ask
 each_way = pytest.mark.parametrize("ask", CALLERS.values(), ids=CALLERS.keys())
 
 
-def test_options_go_to_every_request_as_requests_takes_them():
+def test_every_request_is_a_stream_without_redirects_and_has_each_header_once():
     session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
-    ChatgptFree(SITE, session=session).complete(
-        "Hi",
-        proxy="http://proxy:1",
-        timeout=7,
-        cookies={"a": "b"},
-        verify="ca.pem",
-        headers={"accept-encoding": "gzip", "X": "y"},
-    )
+    headers = {"accept-encoding": "gzip", "X": "y"}
+    ChatgptFree(SITE, session=session).complete("Hi", headers=headers)
     assert len(session.options) == 2
     for options in session.options:
-        assert options["proxies"] == {"http": "http://proxy:1", "https": "http://proxy:1"}
-        assert options["timeout"] == 7
-        assert options["cookies"] == {"a": "b"}
-        assert options["verify"] == "ca.pem"
         assert (options["stream"], options["allow_redirects"]) == (True, False)
         headers = [(name.lower(), value) for name, value in options["headers"].items()]
         assert [value for name, value in headers if name == "accept-encoding"] == ["gzip"]
@@ -2622,8 +2679,6 @@ def test_mapped_calls_carry_the_options_of_the_client():
 
 
 NOBODY = "http://127.0.0.1:9/"
-
-
 TAKING_OPTIONS = {  # each function that takes options, as a function of the options alone
     "stream": lambda **own: ChatgptFree(NOBODY).stream("Hi", **own),
     "complete": lambda **own: ChatgptFree(NOBODY).complete("Hi", **own),
@@ -3082,10 +3137,12 @@ def renewed(nonce):
     return 200, {}, json.dumps({"success": True, "data": {"nonce": nonce}})
 
 
-def current_site(mock, renewal, step=1, words="Security check failed.", pages=(CURRENT_PAGE,)):
+def current_site(
+    mock, renewal, refused="ticket", words="Security check failed.", pages=(CURRENT_PAGE,)
+):
     """A site of the current protocol.
 
-    It takes the nonce "fresh", and refuses others at `step`, with these words.
+    It takes the nonce "fresh". With others it refuses the ticket or the answer, with these words.
     """
 
     def ajax(request):
@@ -3094,7 +3151,7 @@ def current_site(mock, renewal, step=1, words="Security check failed.", pages=(C
             return renewal
         good = form["_ajax_nonce"] == "fresh"
         if form["action"] == "aipkit_cache_sse_message":
-            if good or step == 2:
+            if good or refused == "answer":
                 return 200, {}, CACHED
             failure = {"message": words, "code": "nonce_failure_cache_sse"}
             return 403, {}, json.dumps({"success": False, "data": failure})
@@ -3114,12 +3171,12 @@ NO_RENEWALS = {
 }
 
 
-@pytest.mark.parametrize("step", [1, 2], ids=["ticket", "answer"])
+@pytest.mark.parametrize("refused", ["ticket", "answer"])
 @pytest.mark.parametrize("words", ["セキュリティチェックに失敗しました", "Something else."])
-def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, step, words):
-    current_site(mock, renewed("fresh"), step, words)
+def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, refused, words):
+    current_site(mock, renewed("fresh"), refused, words)
     assert ChatgptFree(SITE).complete("Hi", model="DeepSeek") == "Hello, wörld 🌍"
-    assert actions(mock) == ["page", *ASKED[step], "get_nonce", *ASKED[2]]
+    assert actions(mock) == ["page", *ASKED[refused], "get_nonce", *ASKED["answer"]]
     assert {form["bot_id"] for form in forms(mock)} == {"25872"}
 
 
@@ -3127,20 +3184,19 @@ def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, step, w
 def test_a_current_site_that_gives_no_fresh_nonce_may_have_one_in_its_page(mock, renewal):
     current_site(mock, renewal, pages=[CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")])
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
-    assert actions(mock) == ["page", *ASKED[1], "get_nonce", "page", *ASKED[2]]
+    assert actions(mock) == ["page", *ASKED["ticket"], "get_nonce", "page", *ASKED["answer"]]
 
 
-@pytest.mark.parametrize("step", [1, 2], ids=["ticket", "answer"])
+@pytest.mark.parametrize(
+    ("refused", "words"), [("ticket", "HTTP 403: Not here."), ("answer", "Not here.")]
+)
 @pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
-def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, step, renewal):
-    current_site(mock, renewal, step, "Not here.")
+def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, refused, words, renewal):
+    current_site(mock, renewal, refused, "Not here.")
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert told(caught.value) == (
-        ChatgptFreeError,
-        "HTTP 403: Not here." if step == 1 else "Not here.",
-    )
-    assert actions(mock) == ["page", *ASKED[step], "get_nonce", "page"]
+    assert told(caught.value) == (ChatgptFreeError, words)
+    assert actions(mock) == ["page", *ASKED[refused], "get_nonce", "page"]
 
 
 def test_a_renewed_nonce_that_is_refused_too_is_an_error(mock):
@@ -3443,6 +3499,9 @@ def test_a_redirect_off_the_site_is_an_error_at_each_step(mock, way, error):
     assert [call.request.url for call in mock.calls] == way[:2]
 
 
+each_session = pytest.mark.parametrize(
+    "session", [lambda: None, requests.Session], ids=["own session", "the caller's"]
+)
 THERE = "http://localhost:{there}/"
 QUOTED = THERE + "%5C@127.0.0.1:{home}/"
 
@@ -3466,13 +3525,13 @@ QUOTED = THERE + "%5C@127.0.0.1:{home}/"
         ),
     ],
 )
-@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
+@each_session
 def test_no_spelling_of_another_host_gets_a_request(location, named, session):
     with Site(classic_answer) as stranger, Site(classic_answer) as site:
         ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
         site.page = redirect_to(location.format(**ports))
         with pytest.raises(ChatgptFreeError) as caught:
-            ChatgptFree(site.url, session=session and session()).complete("Hi", **SECRETS)
+            ChatgptFree(site.url, session=session()).complete("Hi", **SECRETS)
         redirect = f"{site.url}/ redirects to {named.format(**ports)!r}"
         assert str(caught.value) == f"{redirect}, {ANOTHER_SITE}"
         assert (len(site.asked), stranger.asked) == (1, [])
@@ -3487,13 +3546,13 @@ def test_no_spelling_of_another_host_gets_a_request(location, named, session):
         ),
     ],
 )
-@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
+@each_session
 def test_a_backslash_makes_a_path_of_what_follows(location, path, session):
     with Site(classic_answer) as stranger, Site(classic_answer) as site:
         ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
         moves = iter([redirect_to(location.format(**ports))])
         site.page = lambda handler: next(moves, lambda it: it.whole(CLASSIC_PAGE))(handler)
-        assert ChatgptFree(site.url, session=session and session()).complete("Hi") == "Hi"
+        assert ChatgptFree(site.url, session=session()).complete("Hi") == "Hi"
         assert site.pages() == ["/", path.format(**ports)]
         assert stranger.asked == []
 
@@ -3581,7 +3640,7 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
     assert len(mock.calls) == 10
 
 
-@pytest.mark.parametrize("session", [None, requests.Session], ids=["own session", "the caller's"])
+@each_session
 @pytest.mark.parametrize(
     "location",
     [
@@ -3604,7 +3663,7 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
     ],
 )
 def test_a_page_that_redirects_to_nonsense_is_the_sites_error(session, location):
-    caught = failing_call(redirect_to(location), session=session and session())
+    caught = failing_call(redirect_to(location), session=session())
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
 
@@ -3750,8 +3809,8 @@ def test_a_check_in_place_of_the_page_says_what_to_do(mock, check):
     ("where", "asked"),
     [
         pytest.param("classic", ["page", "wpaicg_chat_shortcode_message"], id="answer"),
-        pytest.param("ticket", ["page", *ASKED[1]], id="ticket"),
-        pytest.param("answer", ["page", *ASKED[2]], id="current answer"),
+        pytest.param("ticket", ["page", *ASKED["ticket"]], id="ticket"),
+        pytest.param("answer", ["page", *ASKED["answer"]], id="current answer"),
     ],
 )
 def test_a_check_anywhere_else_says_what_to_do_and_nothing_is_asked_again(
@@ -3807,7 +3866,7 @@ def test_a_check_of_the_sites_own_in_place_of_a_ticket_has_its_words(mock, check
     with pytest.raises(BlockedError) as caught:
         ChatgptFree(SITE).complete("Hi")
     assert str(caught.value) == f"HTTP {status}: {CHECK_WORDS}"
-    assert actions(mock) == ["page", *ASKED[1]]
+    assert actions(mock) == ["page", *ASKED["ticket"]]
 
 
 # -------------------------------------------------------------------------------- Requests: limits
@@ -3872,7 +3931,7 @@ def test_a_quota_in_place_of_a_ticket_is_a_limit(mock, status):
         ChatgptFree(SITE).complete("Hi")
     words = f"HTTP {status}: That was all."
     assert (str(caught.value), caught.value.retry_after) == (words, None)
-    assert actions(mock) == ["page", *ASKED[1]]
+    assert actions(mock) == ["page", *ASKED["ticket"]]
 
 
 # -------------------------------------------------------------------- Requests: sessions of others
@@ -4040,9 +4099,9 @@ class OthersError(OSError):
 class PartsSession(StubSession):
     """A stub whose page, answer and ticket are iterables of pieces, or errors of sending."""
 
-    def __init__(self, page, answer, ticket_answer=(CACHED,)):
+    def __init__(self, page, answer, ticket=(CACHED,)):
         super().__init__(page, answer)
-        self.ticket_answer = ticket_answer
+        self.ticket = ticket
 
     def respond_to(self, url, fields, options):
         self.options.append(options)
@@ -4050,7 +4109,7 @@ class PartsSession(StubSession):
         if "action" not in fields:
             body = self.page
         elif asks_for_ticket(fields):
-            body = self.ticket_answer
+            body = self.ticket
         else:
             (body,) = self.answer
         if isinstance(body, Exception):
@@ -4104,12 +4163,13 @@ FAILURES = [  # and how they are told after some text
         urllib3.exceptions.ProtocolError("broken"), f"{LOST_SITE}: broken", id="urllib3's"
     ),
     pytest.param(OthersError("curl: (56)"), f"{LOST_SITE}: curl: (56)", id="another library's"),
+    pytest.param(OthersError("x" * 999), f"{LOST_SITE}: {'x' * 300}", id="a long one"),
     pytest.param(TimeoutError("slow"), f"{NOTHING_CAME} for 7 seconds", id="the system's time-out"),
 ]
 
 
-def fails_before_any_text(session, error, requests_made):
-    """It goes out as it is, and since it is not the site's error, nothing is asked again."""
+def assert_it_goes_out_as_it_is(session, error, requests_made):
+    """Since it is not the site's error, nothing is asked again."""
     before = error.args
     with pytest.raises(type(error)) as caught:
         ChatgptFree(SITE, session=session).complete("Hi")
@@ -4120,8 +4180,8 @@ def fails_before_any_text(session, error, requests_made):
 
 @pytest.mark.parametrize(("error", "words"), FAILURES)
 def test_a_failure_before_any_text_goes_out_as_it_is(error, words):
-    fails_before_any_text(PartsSession([CLASSIC_PAGE], error), error, 2)
-    fails_before_any_text(PartsSession([CLASSIC_PAGE], [ROLE, error]), error, 2)
+    assert_it_goes_out_as_it_is(PartsSession([CLASSIC_PAGE], error), error, 2)
+    assert_it_goes_out_as_it_is(PartsSession([CLASSIC_PAGE], [ROLE, error]), error, 2)
 
 
 GONE_AWAY = requests.ConnectionError("gone")
@@ -4139,7 +4199,7 @@ GONE_AWAY = requests.ConnectionError("gone")
     ],
 )
 def test_a_failure_of_any_request_goes_out_as_it_is(session, requests_made):
-    fails_before_any_text(session, GONE_AWAY, requests_made)
+    assert_it_goes_out_as_it_is(session, GONE_AWAY, requests_made)
 
 
 @pytest.mark.parametrize(("error", "words"), FAILURES)
@@ -7740,6 +7800,17 @@ def test_a_finished_answer_leaves_a_site_that_does_not_end_it(afterwards, set_li
         assert bot.complete("Hi") == "Hello"
         # Set where the client leaves first: the site goes on for ten seconds.
         assert site.gone.wait(15)
+
+
+def test_the_end_of_a_response_is_not_awaited_where_its_connection_closes(patient):
+    def answer(handler, form):
+        handler.head(Transfer_Encoding="chunked", Connection="close")
+        handler.wfile.write(http_chunk((chunk("Hello") + DONE).encode()))
+        handler.wait_for_hang_up()
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        assert bot.complete("Hi") == "Hello"
+        assert site.gone.wait(5)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
