@@ -4286,7 +4286,9 @@ PINGS = [": ping\n\n"] * 99
         ),
         pytest.param(lambda clock: ([CURRENT_PAGE], (), clock.moved(6, CACHED)), 2, id="ticket"),
         pytest.param(
-            lambda clock: ([CURRENT_PAGE], (), clock.moved_after(6, CACHED)), 2, id="behind it"
+            lambda clock: ([CURRENT_PAGE], (), clock.moved_after(6, CACHED)),
+            2,
+            id="behind the ticket",
         ),
         pytest.param(lambda clock: ([CLASSIC_PAGE], clock.moved(6, ROLE)), 2, id="answer"),
         pytest.param(lambda clock: ([CLASSIC_PAGE], clock.moved(1, *PINGS)), 2, id="pings"),
@@ -4403,7 +4405,6 @@ print(c.ChatgptFree.url, c.ChatgptFree().url, c.complete.__self__.url, sep="\\n"
 @pytest.mark.parametrize(
     ("environment", "url"),
     [
-        pytest.param({}, "https://chatgptfree.ai", id="not set"),
         pytest.param({"CHATGPTFREE_URL": " "}, "https://chatgptfree.ai", id="blank"),
         pytest.param({"CHATGPTFREE_URL": SITE + "/help/"}, SITE + "/help/", id="set"),
     ],
@@ -8285,7 +8286,7 @@ def test_memory_stays_constant_but_for_the_text_itself():
 
 
 @PROTOCOLS
-def test_eight_threads_share_one_object_and_one_page(answer, page):
+def test_eight_threads_share_one_object_and_one_page(answer, page, patient):
     with Site(answer, page) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(8) as pool:
         prompts = [f"prompt {i} " + "word " * (i % 7) for i in range(40)]
         assert list(pool.map(bot.complete, prompts)) == prompts
@@ -8584,7 +8585,7 @@ def test_forked_children_and_their_parent_get_their_own_answers(
 
 @needs_fork
 @forks
-def test_a_forked_child_uses_no_connection_of_its_parents(fork):
+def test_a_forked_child_uses_no_connection_of_its_parents(fork, patient):
     with Site(classic_answer) as site, ChatgptFree(site.url) as bot:
         assert bot.complete("one") == "one"
         pool = fork(bot.complete)
