@@ -1482,7 +1482,7 @@ def done(**more):
     return event("done", {"finished": True, **more})
 
 
-NO_SOURCES = [
+BAD_SOURCES = [
     {"url": "javascript:alert(1)"},
     {"url": ROME + "\x1b[31m"},
     {"url": ROME + "x" * 2000},
@@ -1544,7 +1544,7 @@ LONG_TITLE = {"url": ROME, "title": "x" * 1000}
             [citations(LONG_TITLE)], [{"title": "x" * 300, "url": ROME}], id="a long title"
         ),
         pytest.param(
-            [citations(*NO_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one good among bad"
+            [citations(*BAD_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one good among bad"
         ),
         pytest.param(NONSENSE, [], id="nonsense"),
     ],
