@@ -130,7 +130,7 @@ LINE_LIMIT = 1_000_000  # bytes of one line of an answer
 ANSWER_LIMIT = 10_000_000  # characters of an answer
 TAG_LIMIT = 10_000  # tags of a page that look like a chat's
 CHAT_LIMIT = 1_000  # chats on a page
-SOURCE_LIMIT = 1_000  # sources of a search
+SOURCE_LIMIT = 100  # sources of a search
 ATTRIBUTE_LIMIT = 1_000  # attributes of a tag
 ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an error
 
@@ -2649,47 +2649,15 @@ conversation = _shared.conversation
 list_models = _shared.list_models
 
 
-# ------------------------------------------------------------------------------------- notebooks
+# -------------------------------------------------------------------------------------- the screen
 #
-# A notebook runs the HTML and the scripts that a cell puts out, and the text comes from a site that
-# nobody has to trust. So the Markdown of an answer is parsed here, with HTML switched off, and only
-# the parser's own HTML is handed to the notebook.
-#
-# The time of the parser, and of many of pygments' lexers, grows with the square of the length of
-# some texts. So both have limits, beyond which a text is shown as it is.
-HTML_LIMIT = 64_000  # characters of an answer
-HTML_TIME = 0.5  # seconds of CPU for an answer
-CODE_LIMIT = 10_000  # characters of a block of code
-CODE_LINE_LIMIT = 400  # characters of its longest line: a lexer may read it whole
-CODE_TIME = 0.2  # seconds of CPU for a block of code
-UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
+# How people see an answer: as the value of a cell, growing in a notebook, or printed.
 
-# The languages whose lexers were tried with hostile code; some of the others take minutes.
-_CODE_LANGUAGES = (
-    "bash c c# c++ console cpp csharp css dart diff docker dockerfile go golang haskell html "
-    "ini ipython java javascript js json jsx julia kotlin latex lua make makefile perl php "
-    "powershell ps1 py pycon python r rb rs ruby rust scala sh shell shell-session sql swift "
-    "tex toml ts tsx typescript xml yaml yml zsh"
-)
+UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
 
 # What steers a terminal, or changes the direction of the text around it.
 # Halves of characters, which can't be encoded, go as well.
 _CONTROLS = r"[^\n\t -~\xa0-\U0010ffff]|[\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-
-# Formulas: \(a\) and $a$ in a line, \[a\] and $$a$$ on their own. The "$" that opens stands before
-# no blank, and the one that closes stands behind none and before no digit, as in pandoc: so prices
-# are no formulas. No formula holds a backtick, which may begin code, nor another opening.
-_TEX = r"((?:[^`$\\]|\\[^`()\[\]])+)"
-_INLINE_FORMULA = rf"\\\({_TEX}\\\)|\$(?=\S){_TEX}(?<=\S)\$(?!\d)"
-_DISPLAY_FORMULA = rf"\\\[{_TEX}\\\]|\$\${_TEX}\$\$"
-
-# MathJax typesets formulas in a notebook. It knows commands that make links, set styles (which load
-# pictures), or change the meaning of other commands on the page. JupyterLab's own MathJax refuses
-# the dangerous ones, other front ends may not. A formula with any is shown as text.
-_UNSAFE_TEX = (
-    r"\\(?:href|url|html|class|css|style|data|mmlToken|bbox|f?colorbox|unicode|require|include"
-    r"|[egx]?def|let|global|(?:re|provide)?new|provide|Declare|Newextarrow|setOptions|tooltip)"
-)
 
 
 class Reply(str):
@@ -2698,241 +2666,52 @@ class Reply(str):
     text (str): the answer, in Markdown as most models write it. Default: "".
     sources (iterable of dict): what a web search found, a dict of "title" and "url" each.
         Default: nothing. The attribute `sources` is a list of them.
+    finish_reason (str): why the answer ended, such as "stop", "length" (it was cut) or
+        "content_filter". Default: "", which means that the site doesn't tell.
 
     >>> Reply("Paris.", [{"title": "Paris", "url": "https://example.org/"}]).sources[0]["title"]
     'Paris'
     """
 
     sources: list[dict[str, str]]
+    finish_reason: str
 
-    def __new__(cls, text: str = "", sources: Iterable[dict[str, str]] = ()) -> Reply:
+    def __new__(
+        cls, text: str = "", sources: Iterable[dict[str, str]] = (), finish_reason: str = ""
+    ) -> Reply:
         reply = super().__new__(cls, text)
         reply.sources = list(sources)
+        reply.finish_reason = finish_reason
         return reply
 
     def _repr_html_(self) -> Optional[str]:
         """Return the answer as HTML for a notebook; None where it has to be shown as plain text."""
-        if len(self) > HTML_LIMIT:
-            return None
-        try:
-            return _reply_html(self, self.sources)
-        except Exception:
-            # There is no Markdown parser, or the answer takes it too long or is nested too deeply.
-            return None
+        return _answer_html(self, self.sources, FORMULA_COUNT)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the text itself, without quotes, at IPython's prompt."""
-        printer.text(_without_controls(self))
+        # IPython's printer has a stack of what it is showing: lists, say, and what is in them.
+        is_nested = len(getattr(printer, "stack", ())) > 1
+        if is_nested:
+            printer.text(repr(self))
+        else:
+            printer.text(_without_controls(self))
 
 
 class _ShownReply(Reply):
     """A reply that `show` has shown: as the last value of a cell it is not shown once more."""
 
-    # the number of IPython's cell, None at Python's own prompt
-    cell: Optional[int]
-    shown_at: float
+    # the number of IPython's cell
+    cell: int
 
     def _ipython_display_(self) -> None:
         ipython: Any = sys.modules["IPython"]
         if ipython.get_ipython().execution_count != self.cell:
-            ipython.display.display(Reply(self, self.sources))
-
-    def __repr__(self) -> str:
-        # Python's prompt asks at once, and nobody types so fast.
-        is_echo = self.cell is None and time.monotonic() - self.shown_at < 0.05
-        if is_echo:
-            return ""
-        return super().__repr__()
+            ipython.display.display(Reply(self, self.sources, self.finish_reason))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is an ordinary Reply: the number of the cell means nothing in another session.
-        return Reply, (str(self), self.sources)
-
-
-def _reply_html(text: str, sources: Iterable[dict[str, str]]) -> str:
-    """Return Markdown as HTML that is safe in a notebook, with a list of the sources below it."""
-    parser = _markdown_parser()
-    # a site can send it, but it can't be sent on to the notebook
-    text = _without_half_characters(text)
-    body = parser.render(text) + _sources_html(parser, sources)
-    # MathJax typesets nothing in an element of these classes but the formulas, which have classes
-    # that say the contrary. tex2jax_ is for MathJax 2 (older notebooks), mathjax_ for MathJax 3.
-    return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
-
-
-def _sources_html(parser: Any, sources: Iterable[dict[str, str]]) -> str:
-    items = []
-    for source in sources:
-        url = parser.normalizeLink(source["url"])
-        if _is_safe_url(url):
-            items.append(f"<li>{_link(url, source['title'] or url)}</li>")
-    if not items:
-        return ""
-    return f"<ol>{''.join(items)}</ol>"
-
-
-def _link(url: str, text: str) -> str:
-    return f'<a href="{_escape(url)}" rel="noopener noreferrer">{_escape(text)}</a>'
-
-
-def _markdown_parser() -> Any:
-    """Return a parser for one answer, which raises TimeoutError after HTML_TIME.
-
-    Raises ImportError where markdown-it-py isn't installed.
-    """
-    from importlib import import_module
-
-    # import_module, so that mypy needs to know nothing of a package that may be missing.
-    markdown_it = import_module("markdown_it")
-    deadline = time.thread_time() + HTML_TIME
-    # The usual limit of 20 levels would drop what stands deeper than ten lists in one another.
-    options = {"html": False, "maxNesting": 100, "highlight": _highlight_until(deadline)}
-    parser = markdown_it.MarkdownIt("commonmark", options)
-    parser.enable(["table", "strikethrough"])
-    parser.validateLink = _is_safe_url
-    # The parser tries its rules in order at each place. Those for formulas come before "escape",
-    # which takes the backslash from "\(", and before "table", the first of those for whole lines:
-    # a line of a formula may begin with "-" or "=", as a list or a heading does.
-    check_time = _deadline_rule(deadline)
-    may_interrupt = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    parser.inline.ruler.before("escape", "deadline", check_time)
-    parser.inline.ruler.before("escape", "formula", _inline_formula)
-    parser.block.ruler.before("table", "deadline", check_time, may_interrupt)
-    parser.block.ruler.before("table", "formula", _block_formula, may_interrupt)
-    parser.add_render_rule("formula", _render_formula)
-    parser.add_render_rule("image", _render_image)
-    parser.add_render_rule("link_open", _render_with("rel", "noopener noreferrer"))
-    # JupyterLab's style sheet would put the text of cells at the right.
-    parser.add_render_rule("th_open", _render_with("style", "text-align:start"))
-    parser.add_render_rule("td_open", _render_with("style", "text-align:start"))
-    return parser
-
-
-def _is_safe_url(url: str) -> bool:
-    # From the first character on: a browser skips blanks and control characters that precede
-    # "javascript:", so what has any is refused.
-    return re.match(r"(?i)https?://|mailto:", url) is not None
-
-
-def _deadline_rule(deadline: float) -> Callable[..., bool]:
-    """Return a rule that matches nothing, but raises TimeoutError when the time is up."""
-
-    def rule(*arguments: Any) -> bool:
-        if time.thread_time() > deadline:
-            raise TimeoutError
-        return False
-
-    return rule
-
-
-def _inline_formula(state: Any, silent: bool) -> bool:
-    """The parser's rule for a formula within text. Where silent, it is only to be skipped."""
-    found = re.compile(_DISPLAY_FORMULA).match(state.src, state.pos, state.posMax)
-    if found is None:
-        found = re.compile(_INLINE_FORMULA).match(state.src, state.pos, state.posMax)
-    if found is None:
-        return False
-    if not silent:
-        token = state.push("formula", "span", 0)
-        token.content = found[0]
-    state.pos = found.end()
-    return True
-
-
-def _block_formula(state: Any, start_line: int, end_line: int, silent: bool) -> bool:
-    """The parser's rule for a formula with lines of its own."""
-    start = state.bMarks[start_line] + state.tShift[start_line]
-    found = re.compile(_DISPLAY_FORMULA).match(state.src, start)
-    if found is None or state.is_code_block(start_line):
-        return False
-    next_line = start_line + found[0].count("\n") + 1
-    if next_line > end_line:
-        return False
-    # The same lines without what marks them as part of a list or a quotation.
-    content = state.getLines(start_line, next_line, state.blkIndent, False).strip()
-    if re.search(r"\n[ \t]*\n", content) or not re.fullmatch(_DISPLAY_FORMULA, content):
-        return False
-    if not silent:
-        token = state.push("formula", "div", 0)
-        token.content = content
-        token.map = [start_line, next_line]
-        state.line = next_line
-    return True
-
-
-def _render_formula(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-    tag = tokens[index].tag
-    formula = tokens[index].content
-    if re.search(_UNSAFE_TEX, formula):
-        return f"<{tag}>{_escape(formula)}</{tag}>"
-    if formula.startswith("$$"):
-        formula = rf"\[{formula[2:-2]}\]"
-    elif formula.startswith("$"):
-        formula = rf"\({formula[1:-1]}\)"
-    return f'<{tag} class="tex2jax_process mathjax_process">{_escape(formula)}</{tag}>'
-
-
-def _render_image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-    """Return a link in place of a picture: loading it would tell its site what was asked."""
-    token = tokens[index]
-    text = renderer.renderInlineAsText(token.children or [], options, env)
-    return _link(token.attrs["src"], text or "image")
-
-
-def _render_with(name: str, value: str) -> Callable[..., str]:
-    """Return the parser's usual rendering of a tag, with an attribute where it hasn't got it."""
-
-    def render(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-        if name not in tokens[index].attrs:
-            tokens[index].attrSet(name, value)
-        html: str = renderer.renderToken(tokens, index, options, env)
-        return html
-
-    return render
-
-
-def _highlight_until(deadline: float) -> Callable[[str, str, str], str]:
-    """Return what highlights code for the parser: a function that returns HTML, or "" for plain.
-
-    deadline: in the seconds of `time.thread_time`.
-    """
-
-    def highlight(code: str, language: str, attributes: str) -> str:
-        is_known = language.lower() in _CODE_LANGUAGES.split()
-        is_short = len(code) <= CODE_LIMIT and max(map(len, code.split("\n"))) <= CODE_LINE_LIMIT
-        if not is_known or not is_short or time.thread_time() > deadline:
-            return ""
-        try:
-            return _highlighted(code, language)
-        except Exception:
-            # A package isn't there, or the lexer failed or took too long.
-            return ""
-
-    return highlight
-
-
-# Cached, since `show` renders a growing answer again and again.
-@functools.lru_cache(maxsize=100)
-def _highlighted(code: str, language: str) -> str:
-    """Return code as HTML in the colours of the notebook's theme."""
-    from importlib import import_module
-
-    pygments = import_module("pygments")
-    style = import_module("jupyterlab_pygments").JupyterStyle
-    lexer = import_module("pygments.lexers").get_lexer_by_name(language, stripnl=False)
-    formatter = import_module("pygments.formatters").HtmlFormatter(
-        style=style, nowrap=True, noclasses=True
-    )
-    highlighted: str = pygments.format(_tokens(lexer, code), formatter)
-    return highlighted
-
-
-def _tokens(lexer: Any, code: str) -> Iterator[Any]:
-    deadline = time.thread_time() + CODE_TIME
-    for token in lexer.get_tokens(code):
-        if time.thread_time() > deadline:
-            raise TimeoutError
-        yield token
+        return Reply, (str(self), self.sources, self.finish_reason)
 
 
 def show(texts: Iterable[str]) -> Reply:
@@ -2950,21 +2729,29 @@ def show(texts: Iterable[str]) -> Reply:
     HELLO
     """
     __tracebackhide__ = True
-    shell: Any = None
-    if "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
+    shell = _ipython_shell()
     # In a terminal, IPython has no kernel.
     if hasattr(shell, "kernel"):
         reply = _display_answer(texts)
     else:
         reply = _print_answer(texts)
-    is_prompt = hasattr(sys, "ps1")
-    if shell is None and not is_prompt:
+    if shell is None:
         return reply
-    shown = _ShownReply(reply, reply.sources)
-    shown.cell = getattr(shell, "execution_count", None)
-    shown.shown_at = time.monotonic()
+    shown = _ShownReply(reply, reply.sources, reply.finish_reason)
+    shown.cell = shell.execution_count
     return shown
+
+
+def _ipython_shell() -> Any:
+    """Return the IPython that this code runs in, None where it runs in none."""
+    # what stands there can also be None, or a stand-in, as builders of documentation have them
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    if get_ipython is None:
+        return None
+    shell = get_ipython()
+    if not isinstance(getattr(shell, "execution_count", None), int):
+        return None
+    return shell
 
 
 class _OnScreen:
@@ -2974,62 +2761,80 @@ class _OnScreen:
         if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
             kind = type(texts).__name__
             raise TypeError(f"show takes what stream returns, as in show(stream(…)), not {kind}")
-        self.reading = _Reading(texts)
+        self.texts = iter(texts)
         self.pieces: list[str] = []
+        # what a generator returns at its end
+        self.returned: Any = None
 
-    def __iter__(self) -> Generator[str, None, None]:
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
         __tracebackhide__ = True
-        # A traceback would keep the generator alive, and with it the connection: close it here.
-        with contextlib.closing(iter(self.reading)) as texts:
-            for text in texts:
-                self.pieces.append(text)
-                yield text
+        try:
+            text = next(self.texts)
+        except StopIteration as end:
+            self.returned = end.value
+            raise
+        self.pieces.append(text)
+        return text
+
+    def close(self) -> None:
+        """Close a generator, which a traceback would keep alive, and with it the connection."""
+        if isinstance(self.texts, Generator):
+            self.texts.close()
+
+    def text(self) -> str:
+        """What has come so far."""
+        return "".join(self.pieces)
 
     def reply(self) -> Reply:
-        """What has come so far."""
-        # `stream` returns a Reply at its end, but a list, for instance, has nothing to return.
-        sources = getattr(self.reading.result, "sources", [])
-        return Reply("".join(self.pieces), sources)
+        """What `stream` has returned at its end, else a reply of what has come."""
+        if isinstance(self.returned, Reply):
+            return self.returned
+        return Reply(self.text())
 
 
 def _display_answer(texts: Iterable[str]) -> Reply:
     """Show an answer in a notebook, or in a console that has a kernel as a notebook has.
 
-    Nothing tells the two apart. A notebook can update what it has displayed, and prefers HTML to
-    text. A console (Jupyter's, Qt's, Spyder's) can't update, and shows text only. So what grows is
-    HTML alone, which a console ignores. At the end comes the whole text together with empty HTML:
-    a console shows the text, and a notebook the HTML, that is, nothing.
+    Nothing tells them apart, nor does anything tell whether a display can be changed: a console
+    (Jupyter's, Qt's, Spyder's) can't do it, and neither can an Output of ipywidgets. So what grows
+    begins empty, and is HTML alone, which a console ignores. At the end the reply is displayed as
+    any other, and then what has grown is emptied: in the other order the page would jump.
     """
     __tracebackhide__ = True
     display: Any = sys.modules["IPython"].display.display
     answer = _OnScreen(texts)
-    growing = display(_html_bundle(Reply("…")), raw=True, display_id=True)
+    growing = display({"text/html": ""}, raw=True, display_id=True)
     next_update = time.monotonic() + UPDATE_INTERVAL
     try:
-        for _ in answer:
-            start = time.monotonic()
-            if start >= next_update:
-                growing.update(_html_bundle(answer.reply()), raw=True)
-                end = time.monotonic()
-                # What takes long, as a long answer may, is done less often.
-                next_update = end + max(UPDATE_INTERVAL, 4 * (end - start))
+        with contextlib.closing(answer):
+            for _ in answer:
+                start = time.monotonic()
+                if start >= next_update:
+                    growing.update({"text/html": _growing_html(answer.text())}, raw=True)
+                    end = time.monotonic()
+                    # What takes long, as a long answer may, is done less often.
+                    next_update = end + max(UPDATE_INTERVAL, 4 * (end - start))
     finally:
         reply = answer.reply()
-        growing.update(_html_bundle(reply), raw=True)
         if reply:
-            display(
-                {"text/html": "<span></span>", "text/plain": _without_controls(reply)}, raw=True
-            )
+            display(reply)
+        growing.update({"text/html": ""}, raw=True)
     return reply
 
 
-def _html_bundle(reply: Reply) -> dict[str, str]:
-    """Return what IPython's `display` takes: HTML, be it of plain text, and nothing else."""
-    markup = reply._repr_html_()
+def _growing_html(text: str) -> str:
+    """Return the HTML of an answer that isn't whole yet. Its formulas stand there as text.
+
+    Typesetting all of them again and again would keep the page busy for minutes.
+    """
+    markup = _answer_html(text, [], 0)
     if markup is None:
-        text = _escape(_without_controls(reply))
-        markup = f'<pre style="white-space:pre-wrap">{text}</pre>'
-    return {"text/html": markup}
+        escaped = _escape(_without_controls(text))
+        markup = f'<pre dir="auto" style="white-space:pre-wrap">{escaped}</pre>'
+    return markup
 
 
 def _print_answer(texts: Iterable[str]) -> Reply:
@@ -3043,12 +2848,13 @@ def _print_answer(texts: Iterable[str]) -> Reply:
         wipe = "\r" + " " * len(notice) + "\r"
     try:
         _write(sys.stderr, notice)
-        for text in answer:
-            if len(answer.pieces) == 1:
-                _write(sys.stderr, wipe)
-            if is_terminal:
-                text = _without_controls(text)
-            _write(sys.stdout, text)
+        with contextlib.closing(answer):
+            for text in answer:
+                if len(answer.pieces) == 1:
+                    _write(sys.stderr, wipe)
+                if is_terminal:
+                    text = _without_controls(text)
+                _write(sys.stdout, text)
     finally:
         if answer.pieces:
             _write(sys.stdout, "\n")
@@ -3084,16 +2890,418 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _write(stream: Any, text: str) -> None:
-    """Print text at once, with a "?" for each character that the stream can't encode.
+    """Write text at once, with a "?" for each character that the stream can't encode.
 
-    stream: sys.stdout or sys.stderr. Both are None in `pythonw`; then `print` does nothing.
+    stream: sys.stdout or sys.stderr. Both are None in `pythonw`. What somebody has put in their
+        place may have no method but `write`.
     """
+    if stream is None or not text:
+        return
     try:
-        print(text, end="", file=stream, flush=True)
+        stream.write(text)
     except UnicodeEncodeError:
         encoding = getattr(stream, "encoding", None) or "ascii"
-        text = text.encode(encoding, "replace").decode(encoding)
-        print(text, end="", file=stream, flush=True)
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    if hasattr(stream, "flush"):
+        stream.flush()
+
+
+# --------------------------------------------------------------------------------------- notebooks
+#
+# A notebook runs the HTML and the scripts that a cell puts out, and the text comes from a site that
+# nobody has to trust. So the Markdown of an answer is parsed here, with HTML switched off, and only
+# the parser's own HTML is handed to the notebook.
+#
+# The time of the parser, of many of pygments' lexers, and of what typesets formulas grows with the
+# square of the length of some texts, or faster. So all have limits, beyond which a text is shown as
+# it is.
+HTML_LIMIT = 64_000  # characters of an answer
+HTML_TIME = 0.5  # seconds of CPU for an answer
+CODE_LIMIT = 10_000  # characters of a block of code
+CODE_LINE_LIMIT = 400  # characters of its longest line: a lexer may read it whole
+CODE_TIME = 0.2  # seconds of CPU for a block of code
+FORMULA_LIMIT = 2_000  # characters of a formula
+FORMULA_DEPTH = 30  # levels of a formula: 120 roots in one another crash JupyterLab's page
+CHEMISTRY_LIMIT = 200  # characters of a formula of chemistry
+FORMULA_COUNT = 1_000  # formulas of an answer
+FORMULAS_LIMIT = 16_000  # characters of all of them: they keep JupyterLab's page busy for 1.5 s
+SOURCE_TITLE_LIMIT = 300  # characters of a source's title; more are cut off
+SOURCE_URL_LIMIT = 2_000  # characters of a source's address; with more it is left out
+
+# The languages whose lexers were tried with hostile code; some of the others take minutes.
+_CODE_LANGUAGES = (
+    "bash c c# c++ console cpp csharp css dart diff docker dockerfile go golang haskell html "
+    "ini ipython java javascript js json jsx julia kotlin latex lua make makefile perl php "
+    "powershell ps1 py pycon python r rb rs ruby rust scala sh shell shell-session sql swift "
+    "tex toml ts tsx typescript xml yaml yml zsh"
+)
+
+# Formulas: \(a\) and $a$ in a line, \[a\] and $$a$$ on their own. The "$" that opens stands before
+# no blank, and the one that closes stands behind none and before no digit, as in pandoc: so prices
+# are no formulas. No formula holds a backtick, which may begin code, nor another opening.
+_TEX = r"(?:[^`$\\]|\\[^`()\[\]])+"
+_INLINE_FORMULA = rf"\\\({_TEX}\\\)|\$(?=\S){_TEX}(?<=\S)\$(?!\d)"
+_DISPLAY_FORMULA = rf"\\\[{_TEX}\\\]|\$\${_TEX}\$\$"
+# LaTeX's environments for formulas on their own need no more around them.
+_ENVIRONMENT = (
+    r"\\begin\{(?P<name>(?:align|alignat|eqnarray|equation|flalign|gather|multline)\*?)\}"
+    rf"{_TEX}?\\end\{{(?P=name)\}}"
+)
+_BLOCK_FORMULA = rf"{_DISPLAY_FORMULA}|{_ENVIRONMENT}"
+
+# MathJax typesets formulas in a notebook. It knows commands that make links, set styles (which load
+# pictures), or change the meaning of other commands on the page. JupyterLab's own MathJax refuses
+# the dangerous ones, other front ends may not. A formula with any is shown as text.
+_UNSAFE_TEX = (
+    r"\\(?:href|url|html|class|css|style|data|mmlToken|bbox|f?colorbox|unicode|require|include"
+    r"|[egx]?def|let|global|(?:re|provide)?new|provide|Declare|Newextarrow|setOptions|tooltip)"
+)
+
+# A formula of a few characters can keep MathJax busy for minutes: with an area of any size, with
+# something that is printed twice on each level, or with as many columns as a number says. And what
+# "\verb" prints as it is may look like the end of a level.
+_COSTLY_TEX = (
+    r"\\(?:[Rr]ule|pmb|verb)"
+    r"|\\begin\s*\{[^}]*at[\s*]*\}[^{]*\{\s*\d{3}"
+    r"|\{\s*\d{9}"
+)
+_CHEMISTRY = r"\\(?:ce|pu)(?![A-Za-z])"
+# Commands, braces, and the beginnings of comments.
+_TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
+# Commands that begin another level without a brace. Most have no counterpart that ends it.
+_TEX_OPENING = (
+    r"(?i)\{|\\(?:begin|color|huge|large|left|lower|moveleft|moveright|raise|small|tiny"
+    r"|[a-z]*size|[a-z]*style)"
+)
+
+
+class _OutOfTime(Exception):
+    """The parser or a lexer has taken too long."""
+
+
+# How they fail: a package is missing or an old one, the time is up, or they meet a text that they
+# weren't made for. No more is caught, since a timer of the caller's can raise what it likes at any
+# moment.
+_PARSER_FAILURES = (
+    _OutOfTime,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def _answer_html(text: str, sources: Sequence[Any], formula_count: int) -> Optional[str]:
+    """Return Markdown as HTML that is safe in a notebook, with a list of the sources below it.
+
+    formula_count: as many formulas are typeset; those behind them stay text.
+
+    Returns None where the answer has to be shown as plain text.
+    """
+    if len(text) > HTML_LIMIT:
+        return None
+    try:
+        parser = _markdown_parser(formula_count)
+        body = parser.render(text) + _sources_html(parser, sources)
+    except _PARSER_FAILURES:
+        return None
+    # a site can send them, but they can't be sent on to the notebook
+    body = _without_half_characters(body)
+    # MathJax typesets nothing in an element of the last two classes but the formulas, which have
+    # classes that say the contrary. tex2jax_ is for MathJax 2 (older notebooks), mathjax_ for
+    # MathJax 3. The other two are those of marimo's own Markdown.
+    classes = "markdown prose tex2jax_ignore mathjax_ignore"
+    return f'<div class="{classes}" dir="auto">{body}</div>'
+
+
+def _sources_html(parser: Any, sources: Sequence[Any]) -> str:
+    items = []
+    for source in sources[:SOURCE_LIMIT]:
+        # it may be the caller's, who can have put anything there
+        if not isinstance(source, Mapping):
+            continue
+        url = source.get("url")
+        if not isinstance(url, str) or len(url) > SOURCE_URL_LIMIT:
+            continue
+        title = source.get("title")
+        if not isinstance(title, str) or not title.strip():
+            title = url
+        link = parser.normalizeLink(url)
+        if _is_safe_url(link):
+            items.append(f'<li dir="auto">{_link(link, title[:SOURCE_TITLE_LIMIT])}</li>')
+    if not items:
+        return ""
+    return f"<ol>{''.join(items)}</ol>"
+
+
+def _link(url: str, text: str) -> str:
+    return f'<a href="{_escape(url)}" rel="noopener noreferrer">{_escape(text)}</a>'
+
+
+def _markdown_parser(formula_count: int) -> Any:
+    """Return a parser for one answer, which raises _OutOfTime after HTML_TIME.
+
+    Raises ImportError where markdown-it-py isn't installed.
+    """
+    from importlib import import_module
+
+    # import_module, so that mypy needs to know nothing of a package that may be missing.
+    markdown_it = import_module("markdown_it")
+    deadline = time.thread_time() + HTML_TIME
+    # The usual limit of 20 levels would drop what stands deeper than ten lists in one another.
+    options = {"html": False, "maxNesting": 100, "highlight": _highlight_until(deadline)}
+    parser = markdown_it.MarkdownIt("commonmark", options)
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_safe_url
+    # The parser tries its rules in order at each place. Those for formulas come before "escape",
+    # which takes the backslash from "\(", and before "table", the first of those for whole lines:
+    # a line of a formula may begin with "-" or "=", as a list or a heading does.
+    check_time = _deadline_rule(deadline)
+    may_interrupt = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    parser.inline.ruler.before("escape", "deadline", check_time)
+    parser.inline.ruler.before("escape", "formula", _inline_formula)
+    parser.block.ruler.before("table", "deadline", check_time, may_interrupt)
+    parser.block.ruler.before("table", "formula", _block_formula, may_interrupt)
+    # What has been parsed passes through these.
+    parser.core.ruler.after("inline", "breaks", _break_lines_of_cells)
+    parser.core.ruler.after("inline", "attributes", _set_attributes)
+    parser.add_render_rule("formula", _formula_renderer(formula_count))
+    parser.add_render_rule("image", _render_image)
+    parser.add_render_rule("link_open", _render_link)
+    for name in ("code_block", "code_inline", "fence"):
+        parser.add_render_rule(name, _code_renderer(name))
+    return parser
+
+
+def _is_safe_url(url: str) -> bool:
+    # From the first character on: a browser skips blanks and control characters that precede
+    # "javascript:", so what has any is refused.
+    return re.match(r"(?i)https?://|mailto:", url) is not None
+
+
+def _deadline_rule(deadline: float) -> Callable[..., bool]:
+    """Return a rule that matches nothing, but raises _OutOfTime when the time is up."""
+
+    def rule(*arguments: Any) -> bool:
+        if time.thread_time() > deadline:
+            raise _OutOfTime
+        return False
+
+    return rule
+
+
+def _inline_formula(state: Any, silent: bool) -> bool:
+    """The parser's rule for a formula within text. Where silent, it is only to be skipped."""
+    found = re.compile(_DISPLAY_FORMULA).match(state.src, state.pos, state.posMax)
+    if found is None:
+        found = re.compile(_INLINE_FORMULA).match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("formula", "span", 0)
+        token.content = found[0]
+    state.pos = found.end()
+    return True
+
+
+def _block_formula(state: Any, start_line: int, end_line: int, silent: bool) -> bool:
+    """The parser's rule for a formula with lines of its own."""
+    start = state.bMarks[start_line] + state.tShift[start_line]
+    found = re.compile(_BLOCK_FORMULA).match(state.src, start)
+    if found is None or state.is_code_block(start_line):
+        return False
+    next_line = start_line + found[0].count("\n") + 1
+    if next_line > end_line:
+        return False
+    # The same lines without what marks them as part of a list or a quotation.
+    content = state.getLines(start_line, next_line, state.blkIndent, False).strip()
+    if re.search(r"\n[ \t]*\n", content) or not re.fullmatch(_BLOCK_FORMULA, content):
+        return False
+    if not silent:
+        token = state.push("formula", "div", 0)
+        token.content = content
+        token.map = [start_line, next_line]
+        state.line = next_line
+    return True
+
+
+def _break_lines_of_cells(state: Any) -> None:
+    """The parser's rule for `<br>` in a table: there is no other way to break a line there."""
+    for opening, token in zip(state.tokens, state.tokens[1:]):
+        if opening.type not in ("td_open", "th_open"):
+            continue
+        children = []
+        for child in token.children:
+            if child.type != "text":
+                children.append(child)
+                continue
+            lines = re.split(r"(?i)<br\s*/?>", child.content)
+            for i, line in enumerate(lines):
+                if i > 0:
+                    children.append(type(child)("hardbreak", "br", 0))
+                text = copy.copy(child)
+                text.content = line
+                children.append(text)
+        token.children = children
+
+
+# the elements that hold text
+_BLOCK_TAGS = ("h1", "h2", "h3", "h4", "h5", "h6", "li", "p", "td", "th")
+
+
+def _set_attributes(state: Any) -> None:
+    """The parser's rule for the attributes of blocks, above all the direction of their text.
+
+    A browser that finds it out by itself ("auto") looks into no element that has a direction of its
+    own. So an item of a list leaves it to the item's first paragraph to have none, and tables and
+    lists, where all that they hold has one, get the direction of their first letter.
+    """
+    before = ""
+    # tables and lists whose first letter is still to come
+    undecided = []
+    for token in state.tokens:
+        if token.type in ("bullet_list_open", "ordered_list_open", "table_open"):
+            undecided.append(token)
+        elif token.type == "inline":
+            text = "".join(child.content for child in token.children if child.type == "text")
+            letter = re.search(r"[^\W\d_]", text)
+            if letter is not None:
+                if _is_right_to_left(letter[0]):
+                    for container in undecided:
+                        container.attrSet("dir", "rtl")
+                undecided.clear()
+        elif token.tag in _BLOCK_TAGS and token.nesting == 1 and before != "list_item_open":
+            token.attrSet("dir", "auto")
+        if token.type in ("td_open", "th_open"):
+            # JupyterLab's style sheet would put the text of cells at the right.
+            token.attrs.setdefault("style", "text-align:start")
+        before = token.type
+
+
+def _is_right_to_left(letter: str) -> bool:
+    # not at the top: it is used here only
+    from unicodedata import bidirectional
+
+    return bidirectional(letter) in ("R", "AL")
+
+
+def _formula_renderer(count: int) -> Callable[..., str]:
+    """Return what renders formulas for the parser: `count` for MathJax, all others as text."""
+    characters = FORMULAS_LIMIT
+
+    def render(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        nonlocal count, characters
+        tag = tokens[index].tag
+        formula = tokens[index].content
+        cost = len(formula)
+        if re.search(_CHEMISTRY, formula):
+            # it takes MathJax so much longer
+            cost *= 4
+        if count == 0 or cost > characters or not _is_harmless(formula):
+            return f'<{tag} dir="ltr">{_escape(formula)}</{tag}>'
+        count -= 1
+        characters -= cost
+        # It shows nothing, and MathJax complains about the second of one name on a page.
+        formula = re.sub(r"\\label\s*\{[^{}]*\}", "", formula)
+        if formula.startswith("$$"):
+            formula = rf"\[{formula[2:-2]}\]"
+        elif formula.startswith("$"):
+            formula = rf"\({formula[1:-1]}\)"
+        elif formula.startswith(r"\begin"):
+            formula = rf"\[{formula}\]"
+        classes = "tex2jax_process mathjax_process"
+        return f'<{tag} class="{classes}" dir="ltr">{_escape(formula)}</{tag}>'
+
+    return render
+
+
+def _is_harmless(formula: str) -> bool:
+    """Does MathJax do nothing but typeset this, and soon?"""
+    if len(formula) > FORMULA_LIMIT:
+        return False
+    if re.search(_CHEMISTRY, formula) and len(formula) > CHEMISTRY_LIMIT:
+        return False
+    if re.search(_UNSAFE_TEX, formula) or re.search(_COSTLY_TEX, formula):
+        return False
+    depth = 0
+    for token in re.findall(_TEX_TOKEN, formula):
+        if token == "%":
+            return False
+        if token == "}":
+            depth -= 1
+        elif re.fullmatch(_TEX_OPENING, token):
+            depth += 1
+        if depth > FORMULA_DEPTH:
+            return False
+    return True
+
+
+def _render_image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    """Return a link in place of a picture: loading it would tell its site what was asked."""
+    token = tokens[index]
+    text = renderer.renderInlineAsText(token.children or [], options, env)
+    return _link(token.attrs["src"], text or "image")
+
+
+def _render_link(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    tokens[index].attrSet("rel", "noopener noreferrer")
+    html: str = renderer.renderToken(tokens, index, options, env)
+    return html
+
+
+def _code_renderer(name: str) -> Callable[..., str]:
+    """Return the parser's usual rendering of code, which is read from left to right everywhere."""
+
+    def render(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        html: str = getattr(renderer, name)(tokens, index, options, env)
+        return html.replace(">", ' dir="ltr">', 1)
+
+    return render
+
+
+def _highlight_until(deadline: float) -> Callable[[str, str, str], str]:
+    """Return what highlights code for the parser: a function that returns HTML, or "" for plain.
+
+    deadline: in the seconds of `time.thread_time`.
+    """
+
+    def highlight(code: str, language: str, attributes: str) -> str:
+        is_known = language.lower() in _CODE_LANGUAGES.split()
+        is_short = len(code) <= CODE_LIMIT and max(map(len, code.split("\n"))) <= CODE_LINE_LIMIT
+        if not is_known or not is_short or time.thread_time() > deadline:
+            return ""
+        try:
+            return _highlighted(code, language)
+        except _PARSER_FAILURES:
+            return ""
+
+    return highlight
+
+
+# Cached, since `show` renders a growing answer again and again.
+@functools.lru_cache(maxsize=100)
+def _highlighted(code: str, language: str) -> str:
+    """Return code as HTML in the colours of the notebook's theme."""
+    from importlib import import_module
+
+    pygments = import_module("pygments")
+    style = import_module("jupyterlab_pygments").JupyterStyle
+    lexer = import_module("pygments.lexers").get_lexer_by_name(language, stripnl=False)
+    formatter = import_module("pygments.formatters").HtmlFormatter(
+        style=style, nowrap=True, noclasses=True
+    )
+    highlighted: str = pygments.format(_tokens(lexer, code), formatter)
+    return highlighted
+
+
+def _tokens(lexer: Any, code: str) -> Iterator[Any]:
+    deadline = time.thread_time() + CODE_TIME
+    for token in lexer.get_tokens(code):
+        if time.thread_time() > deadline:
+            raise _OutOfTime
+        yield token
 
 
 # ----------------------------------------------------------------------------------- the demo site

@@ -5364,14 +5364,12 @@ def test_an_image_in_a_conversation_goes_with_its_own_message_only(mock):
     assert json.loads(json.dumps(chat.messages))[0] == {"role": "user", "content": "What is this?"}
 
 
-# ------------------------------------------------------------------------- Notebooks: what is used
+# ----------------------------------------------------------------------------- Screen: what is used
 
 FOUND = [{"title": "Paris", "url": "https://example.org/?a=1&b=2"}]
-LINK = 'rel="noopener noreferrer"'
 WAITING = "waiting for the answer ..."
 # Whatever `show` was given ends so, after some text or none.
 ENDS = {"interrupt": KeyboardInterrupt(), "broken answer": IncompleteReplyError("it broke off")}
-HTML_FRAME = ('<div class="tex2jax_ignore mathjax_ignore">', "</div>")
 
 
 def streamed(*texts, error=None, sources=()):
@@ -5379,7 +5377,7 @@ def streamed(*texts, error=None, sources=()):
     yield from texts
     if error:
         raise error
-    return Reply("".join(texts), sources)
+    return Reply("".join(texts), sources, "stop")
 
 
 def run_python(*arguments, stdin="", **options):
@@ -5399,54 +5397,31 @@ def html_of(text):
     return Reply(text)._repr_html_()
 
 
-def inner_html(text):
-    """The HTML of an answer without the element around it and without line ends."""
-    html_text = html_of(text)
-    start, end = HTML_FRAME
-    assert html_text.startswith(start) and html_text.endswith(end)
-    return html_text[len(start) : -len(end)].replace("\n", "")
+def all_of(reply):
+    """Whatever a reply consists of."""
+    return type(reply), str(reply), reply.sources, reply.finish_reason
 
 
-def kind_and_contents(value):
-    return type(value), str(value), value.sources
-
-
-@pytest.fixture
-def slow_cpu(monkeypatch):
-    """Each look at the CPU time finds it a millisecond later."""
-    ticks = itertools.count()
-    clock = types.SimpleNamespace(
-        thread_time=lambda: next(ticks) / 1000, monotonic=time.monotonic, sleep=time.sleep
-    )
-    monkeypatch.setattr(chatgptfree, "time", clock)
-
-
-@pytest.fixture
-def colours(monkeypatch):
-    """Packages for coloured code are there. Keywords have one colour, and nothing else has any.
-
-    Colours are cached, so each test has code of its own.
-    """
-    style = pytest.importorskip("pygments.style")
-    token = pytest.importorskip("pygments.token")
-    jupyter_style = type("JupyterStyle", (style.Style,), {"styles": {token.Keyword: "var(--k)"}})
-    package = types.SimpleNamespace(JupyterStyle=jupyter_style)
-    monkeypatch.setitem(sys.modules, "jupyterlab_pygments", package)
-
-
-RETURN = '<span style="color: var(--k)">return</span>'
+WHOLE = (Reply, "Hello", FOUND, "stop")
+COPIES = {
+    "copy": copy.copy,
+    "deep copy": copy.deepcopy,
+    "pickle": lambda reply: pickle.loads(pickle.dumps(reply)),
+    "old pickle": lambda reply: pickle.loads(pickle.dumps(reply, 0)),
+}
 
 
 class Notebook:
     """Stands in for IPython in a notebook, and for the output of its cell.
 
-    `outputs` has what each display shows at last, `updates` the HTML of each change. Its clock
-    stands still but for `come`.
+    `displayed` has what was displayed, in order; a display that was changed is what it is now.
+    `drawn` has the HTML of each change, and `seen` all of them and each display. Its clock stands
+    still but for `come`.
     """
 
     def __init__(self, monkeypatch):
-        self.outputs, self.updates, self.now, self.execution_count = [], [], 0.0, 1
-        self.kernel = object()
+        self.displayed, self.drawn, self.seen = [], [], []
+        self.now, self.execution_count, self.kernel = 0.0, 1, object()
         self.display = types.SimpleNamespace(display=self.display_one)
         monkeypatch.setitem(sys.modules, "IPython", self)
         clock = types.SimpleNamespace(monotonic=lambda: self.now, thread_time=time.thread_time)
@@ -5455,13 +5430,15 @@ class Notebook:
     def get_ipython(self):
         return self
 
-    def display_one(self, bundle, raw=False, display_id=False):
-        position = len(self.outputs)
-        self.outputs.append(bundle)
+    def display_one(self, value, raw=False, display_id=False):
+        position = len(self.displayed)
+        self.displayed.append(value)
+        self.seen.append(value)
 
-        def update(bundle, raw):
-            self.outputs[position] = bundle
-            self.updates.append(bundle["text/html"])
+        def update(value, raw):
+            self.displayed[position] = value
+            self.drawn.append(value["text/html"])
+            self.seen.append(value)
 
         return types.SimpleNamespace(update=update) if display_id else None
 
@@ -5472,12 +5449,26 @@ class Notebook:
             yield text
         if error:
             raise error
-        return Reply("".join(texts), sources)
+        return Reply("".join(texts), sources, "stop")
+
+
+EMPTY = {"text/html": ""}
 
 
 @pytest.fixture
 def notebook(monkeypatch):
     return Notebook(monkeypatch)
+
+
+@pytest.fixture
+def instead_of_rendering(monkeypatch):
+    """A function that sets what is called in place of the Markdown parser, with the text."""
+    from markdown_it import MarkdownIt
+
+    def set_function(function):
+        monkeypatch.setattr(MarkdownIt, "render", lambda parser, text: function(text))
+
+    return set_function
 
 
 class TerminalStream(io.StringIO):
@@ -5505,16 +5496,13 @@ class IdleStream(io.StringIO):
 
 
 class BareStream:
-    """Has neither `isatty` nor `fileno` nor `encoding`, as the windows of Maya and PyScripter."""
+    """What an application with a window puts in place of sys.stdout: it can write, and no more."""
 
     def __init__(self):
         self.text = ""
 
     def write(self, text):
         self.text += text
-
-    def flush(self):
-        pass
 
     def getvalue(self):
         return self.text
@@ -5538,7 +5526,7 @@ def screen(monkeypatch):
     return replace
 
 
-# ------------------------------------------------------------------------------------------ Reply
+# -------------------------------------------------------------------------------------------- Reply
 
 
 def test_a_reply_is_a_str_with_the_repr_of_a_str():
@@ -5546,26 +5534,34 @@ def test_a_reply_is_a_str_with_the_repr_of_a_str():
     assert (isinstance(reply, str), reply, repr(reply)) == (True, "It's", '"It\'s"')
 
 
+def test_a_reply_tells_nothing_that_it_was_not_given():
+    assert all_of(Reply()) == (Reply, "", [], "")
+
+
 def test_a_reply_has_a_list_of_sources_of_its_own():
     first = Reply("x", FOUND)
     first.sources.append({})
-    assert (Reply().sources, len(FOUND), Reply("x").sources) == ([], 1, [])
+    assert (len(FOUND), Reply("x").sources) == (1, [])
 
 
-@pytest.mark.parametrize(
-    "duplicate",
-    [copy.deepcopy, lambda reply: pickle.loads(pickle.dumps(reply, 0))],
-    ids=["copy", "pickle"],
-)
-def test_a_copy_of_a_reply_keeps_its_sources(duplicate):
-    assert kind_and_contents(duplicate(Reply("x", FOUND))) == (Reply, "x", FOUND)
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_copy_of_a_reply_keeps_its_sources_and_why_it_ended(duplicate):
+    assert all_of(duplicate(Reply("Hello", FOUND, "stop"))) == WHOLE
 
 
-def test_ipython_shows_the_text_without_quotes_and_controls():
-    shown = []
-    printer = types.SimpleNamespace(text=shown.append)
+PRINTERS = {
+    "a reply": ({"stack": [1]}, "**a**\n[31mb"),
+    "a list of replies": ({"stack": [1, 2]}, r"'**a**\n\x1b[31mb\u202e'"),
+    "another printer": ({}, "**a**\n[31mb"),
+}
+
+
+@pytest.mark.parametrize(("attributes", "shown"), PRINTERS.values(), ids=PRINTERS)
+def test_ipython_shows_the_text_and_quotes_it_only_in_a_list(attributes, shown):
+    printed = []
+    printer = types.SimpleNamespace(text=printed.append, **attributes)
     Reply("**a**\n\x1b[31mb\u202e")._repr_pretty_(printer, False)
-    assert shown == ["**a**\n[31mb"]
+    assert printed == [shown]
 
 
 def test_a_notebook_gets_neither_markdown_nor_a_bundle():
@@ -5573,384 +5569,88 @@ def test_a_notebook_gets_neither_markdown_nor_a_bundle():
     assert not {"_repr_markdown_", "_repr_mimebundle_"} & set(dir(Reply))
 
 
-# ------------------------------------------------------------------------------- Markdown as HTML
-
-MARKDOWN = {
-    "emphasis": ("*a* **b** ~~c~~", "<p><em>a</em> <strong>b</strong> <s>c</s></p>"),
-    "heading": ("# a", "<h1>a</h1>"),
-    "nested lists": ("1. a\n   - b", "<ol><li>a<ul><li>b</li></ul></li></ol>"),
-    "HTML": ("<b>a</b>", "<p>&lt;b&gt;a&lt;/b&gt;</p>"),
-    "code": ("`a<b`", "<p><code>a&lt;b</code></p>"),
-    "block of code": ("```\na<b\n```", "<pre><code>a&lt;b</code></pre>"),
-    "link": ("[a](https://b.c)", f'<p><a href="https://b.c" {LINK}>a</a></p>'),
-    "link in upper case": ("<HTTP://b.c>", f'<p><a href="HTTP://b.c" {LINK}>HTTP://b.c</a></p>'),
-    "mail": ("<a@b.c>", f'<p><a href="mailto:a@b.c" {LINK}>a@b.c</a></p>'),
-    "picture": ("![a](https://b.c?d&e)", f'<p><a href="https://b.c?d&amp;e" {LINK}>a</a></p>'),
-    "nameless picture": ("![](https://b.c)", f'<p><a href="https://b.c" {LINK}>image</a></p>'),
-    "half of a character": ("a\ud83d", "<p>a?</p>"),
-}
-
-
-@pytest.mark.parametrize(("text", "html_text"), MARKDOWN.values(), ids=MARKDOWN)
-def test_markdown_is_shown_as_html(text, html_text):
-    assert inner_html(text) == html_text
-
-
-def test_cells_start_at_the_left_where_the_column_does_not_say_otherwise():
-    styles = re.findall('<(t[hd]) style="text-align:(.*?)">', html_of("a|b\n-|-:\nc|d"))
-    assert styles == [("th", "start"), ("th", "right"), ("td", "start"), ("td", "right")]
-
-
-def test_forty_levels_of_quotation_are_shown():
-    assert html_of("> " * 40 + "deep").count("<blockquote>") == 40
-
-
-def test_sources_are_listed_below_the_answer():
-    html_text = Reply("a", [{"title": "A <b>", "url": "https://b.c/?x=1&y=2"}])._repr_html_()
-    item = f'<li><a href="https://b.c/?x=1&amp;y=2" {LINK}>A &lt;b&gt;</a></li>'
-    assert html_text.endswith(f"<p>a</p>\n<ol>{item}</ol></div>")
-
-
-def test_a_source_without_a_title_is_shown_by_its_address():
-    html_text = Reply("a", [{"title": "", "url": "https://b.c"}])._repr_html_()
-    assert html_text.endswith(f'<li><a href="https://b.c" {LINK}>https://b.c</a></li></ol></div>')
-
-
-@pytest.mark.parametrize("url", [" javascript:x", "data:text/html,x", "//b.c"])
-def test_a_source_with_another_kind_of_address_is_not_listed(url):
-    assert Reply("a", [{"title": "t", "url": url}])._repr_html_().endswith("<p>a</p>\n</div>")
-
-
-# --------------------------------------------------------------------------------------- Formulas
-
-PROCESS = 'class="tex2jax_process mathjax_process"'
-
-
-def inline_formula(formula):
-    return f"<p>a <span {PROCESS}>\\({formula}\\)</span> b</p>"
-
-
-def display_formula(formula):
-    return f"<div {PROCESS}>\\[{formula}\\]</div>"
-
-
-MATRIX = r"\begin{matrix}x\\[2pt]y\end{matrix}"
-
-FORMULAS = {
-    "dollars": ("a $x_1 + y_2$ b", inline_formula("x_1 + y_2")),
-    "escaped dollar": (r"a $\$5$ b", inline_formula(r"\$5")),
-    "second opening": (r"a \(c \(x\) b", f"<p>a (c <span {PROCESS}>\\(x\\)</span> b</p>"),
-    "HTML's characters": (r"a \(x<y & z\) b", inline_formula("x&lt;y &amp; z")),
-    "space between rows": (rf"a \({MATRIX}\) b", inline_formula(MATRIX)),
-    "display in text": (r"a \[x\] b", f"<p>a <span {PROCESS}>\\[x\\]</span> b</p>"),
-    "display of dollars": ("$$x$$", display_formula("x")),
-    "lines like Markdown": ("\\[\nx\n=\ny\n- z\n\\]", display_formula("x=y- z")),
-    "text behind": ("$$x$$ b", f"<p><span {PROCESS}>\\[x\\]</span> b</p>"),
-    "between lines": ("a\n$$\nx\n$$\nb", f"<p>a</p>{display_formula('x')}<p>b</p>"),
-    "quotation": ("> \\[\n> x\n> \\]", f"<blockquote>{display_formula('x')}</blockquote>"),
-    "list": ("- a\n\n  $$\n  x\n  $$", f"<ul><li><p>a</p>{display_formula('x')}</li></ul>"),
-}
-
-
-@pytest.mark.parametrize(("text", "html_text"), FORMULAS.values(), ids=FORMULAS)
-def test_a_formula_is_given_to_mathjax(text, html_text):
-    assert inner_html(text) == html_text
-
-
-DOLLARS = {
-    "prices": "$5 a month, $10 a year",
-    "range of prices": "US$15–$20",
-    "variables": "$HOME and $PATH",
-    "blanks within": "$ x $",
-    "digit behind": "$x$5",
-    "no end of a display": "$$5",
-}
-
-
-@pytest.mark.parametrize("text", DOLLARS.values(), ids=DOLLARS)
-def test_a_dollar_that_begins_no_formula_stays_as_it_is(text):
-    assert inner_html(text) == f"<p>{text}</p>"
-
-
-NO_FORMULAS = {
-    "code": ("`$x$`", "<p><code>$x$</code></p>"),
-    "indented code": ("    \\[x\\]", "<pre><code>\\[x\\]</code></pre>"),
-    "dollar before code": ("$a `b$`", "<p>$a <code>b$</code></p>"),
-    "empty line within": ("\\[\nx\n\ny\n\\]", "<p>[x</p><p>y]</p>"),
-    "begin of a list": (
-        "> $$\n- x$$",
-        "<blockquote><p>$$</p></blockquote><ul><li>x$$</li></ul>",
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "html_text"), NO_FORMULAS.values(), ids=NO_FORMULAS)
-def test_what_only_looks_like_a_formula_is_none(text, html_text):
-    assert inner_html(text) == html_text
-
-
-UNSAFE_TEX = {
-    "link": r"\href{javascript:x}{y}",
-    "address": r"\url{javascript:x}",
-    "class": r"\class{x}{y}",
-    "id": r"\cssId{x}{y}",
-    "style": r"\style{color:red}{y}",
-    "box": r"\bbox[background:url(https://b.c)]{y}",
-    "token": r"\mmlToken{mi}[href='javascript:x']{y}",
-    "colour box": r"\fcolorbox{red;background:url(https://b.c)}{white}{y}",
-    "extension": r"\require{html}",
-    "font": r"\unicode[x]{x41}",
-    "picture": r"\includegraphics{https://b.c}",
-    "definition": r"\def\x{y}",
-    "assignment": r"\let\x\y",
-    "renewed command": r"\renewcommand{\frac}{y}",
-}
-
-
-@pytest.mark.parametrize("tex", UNSAFE_TEX.values(), ids=UNSAFE_TEX)
-def test_a_formula_that_does_more_than_typeset_stays_text(tex):
-    assert inner_html(rf"a \({tex}\) b") == f"<p>a <span>\\({html.escape(tex)}\\)</span> b</p>"
-
-
-@pytest.mark.parametrize("form", ["a ${}$", r"\[{}\]", "$${}$$"])
-def test_so_does_one_of_any_form(form):
-    html_text = html_of(form.replace("{}", r"\href{x}{y}"))
-    assert r"\href{x}{y}" in html_text and "process" not in html_text
-
-
-MATHJAX = {
-    "escaped parentheses": r"\\(\href{javascript:x}{y}\\)",
-    "environment": r"\begin{equation}\href{javascript:x}{y}\end{equation}",
-    "class of its own": r'<span class="mathjax_process">\(\href{javascript:x}{y}\)</span>',
-    "character references": r"&#92;(x&#92;) &#36;x&#36;",
-}
-
-
-@pytest.mark.parametrize("text", MATHJAX.values(), ids=MATHJAX)
-def test_mathjax_gets_nothing_but_the_formulas_that_were_found(text):
-    assert "_process" not in re.sub("&lt;.*?&gt;", "", inner_html(text))
-
-
-# --------------------------------------------------------------------------------- Hostile answers
-
-# A tag or an attribute that no Markdown becomes, or an address that isn't one of the web.
-DANGEROUS = re.compile(
-    r"<(?!/?(?:a|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th"
-    r"|thead|tr|ul)(?: (?:href|title|rel|class|style|start)=\"[^\"<>]*\")*(?: /)?>)"
-    r"|href=\"(?!https?://|mailto:|\")",
-    re.IGNORECASE,
-)
-
-
-HARMFUL = [
-    '<img src="x">',
-    '<p onclick="x">',
-    '<a href="javascript:x">',
-    '<a href="//x">',
-    "<script>",
-]
-
-
-def test_the_judge_of_hostile_answers_finds_what_is_dangerous():
-    assert [markup for markup in HARMFUL if not DANGEROUS.search(markup)] == []
-
-
-HOSTILE = {
-    "picture": "<img src=x onerror=x()>",
-    "script link": "[x](JaVaScRiPt:x())",
-    "script link with a tab": "[x](java&Tab;script:x())",
-    "script link after blanks": "[x](<  javascript:x()>)",
-    "data link": "[x](data:text/html;base64,PHNjcmlwdD4x)",
-    "file link": "[x](file:///etc/passwd)",
-    "link without a scheme": "[x](//evil.example)",
-    "link into the notebook": "[x](/lab/tree/x)",
-    "link to a place": "[x](#main)",
-    "script autolink": "<javascript:x()>",
-    "definition": "[x]: <java\tscript:x()>\n\n[x] ![x]",
-    "script picture": "![x](javascript:x())",
-    "picture in its text": "![<img src=x onerror=x()>](https://a.example)",
-    "picture with an attribute": '![x](https://a.example/"onerror="x() "\\" onerror=\\"x()")',
-    "picture in a link": "[![x](javascript:x())](javascript:x())",
-    "code in colours": "```python\n'''<img src=x onerror=x()>\n```",
-    "table": '| <img src=x onerror=x()> |\n|-:"onclick=x()|\n| $<img src=x onerror=x()>$ |',
-    "formula": "\\(</span><img src=x onerror=x()>\\)",
-    "unsafe formula": "$\\href{x}{</span><img src=x onerror=x()>}$",
-    "formula over code": "`a $b` <img src=x onerror=x()> c$",
-    "deep quotation": "> " * 60 + "<img src=x onerror=x()>",
-}
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_answer_comes_out_harmless(text, colours):
-    assert DANGEROUS.findall(html_of(text)) == []
-
-
-# ------------------------------------------------------------------------------ Plain text instead
-
-
-def test_an_answer_that_is_too_long_is_plain_text():
-    limit = chatgptfree.HTML_LIMIT
-    assert limit == 64_000
-    assert inner_html("a" * limit) == f"<p>{'a' * limit}</p>"
-    assert html_of("a" * (limit + 1)) is None
-
-
-@pytest.mark.parametrize("pattern", ["*a_", "> a\n", "\\["], ids=["text", "lines", "formulas"])
-def test_an_answer_that_takes_too_long_is_plain_text(slow_cpu, pattern):
-    assert html_of(pattern) is not None
-    assert html_of(pattern * 2000) is None
-
-
-def test_an_answer_without_markdown_it_is_plain_text(monkeypatch):
-    monkeypatch.setitem(sys.modules, "markdown_it", None)
-    assert html_of("*a*") is None
-
-
-def test_an_answer_that_the_parser_fails_for_is_plain_text(monkeypatch):
-    from markdown_it import MarkdownIt
-
-    def render(self, text):
-        raise RecursionError
-
-    monkeypatch.setattr(MarkdownIt, "render", render)
-    assert html_of("*a*") is None
-
-
-# --------------------------------------------------------------------------------- Colours of code
-
-
-def test_code_has_the_colours_of_the_notebooks_theme(colours):
-    code = f'<pre><code class="language-python">{RETURN} a &lt; b</code></pre>'
-    assert inner_html("```python\nreturn a < b\n```") == code
-
-
-def test_blank_lines_at_both_ends_of_code_are_kept(colours):
-    html_text = html_of("```python\n\n\nreturn\n\n\n```")
-    assert f'<code class="language-python">\n\n{RETURN}\n\n\n</code>' in html_text
-
-
-OTHER_CODE = {
-    "lexer that was not tried": ("python2", "return\n"),
-    "long code": ("python", "return\n" * 2000),
-    "long line": ("python", "return " * 100 + "\n"),
-}
-
-
-@pytest.mark.parametrize(("language", "code"), OTHER_CODE.values(), ids=OTHER_CODE)
-def test_other_code_has_no_colours(colours, language, code):
-    assert "<span" not in html_of(f"```{language}\n{code}```")
-
-
-def test_code_that_takes_its_lexer_too_long_has_no_colours(colours, slow_cpu):
-    assert "<span" in html_of("```python\n" + "return\n" * 50 + "```")
-    assert "<span" not in html_of("```python\n" + "return\n" * 150 + "```")
-
-
-def test_once_its_time_is_up_an_answer_gets_no_further_colours(colours, slow_cpu):
-    blocks = ["```python\n" + "return\n" * size + "```" for size in range(81, 101)]
-    coloured = ["<span" in html_of("\n".join(blocks[:count])) for count in (1, 20)]
-    assert coloured == [True, True]
-    assert html_of("\n".join(blocks)).count("<span") < 20 * 80
-
-
-@pytest.mark.parametrize("package", ["pygments", "jupyterlab_pygments"])
-def test_code_has_no_colours_where_a_package_is_missing(colours, monkeypatch, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    code = f'<pre><code class="language-python">return {package}</code></pre>'
-    assert inner_html(f"```python\nreturn {package}\n```") == code
-
-
-def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
-    import pygments
-
-    highlighted = []
-    format_tokens = pygments.format
-
-    def counted(tokens, formatter):
-        highlighted.append(formatter)
-        return format_tokens(tokens, formatter)
-
-    monkeypatch.setattr(pygments, "format", counted)
-    for end in ("", "a", "ab"):
-        html_of(f"```python\nreturn growing\n```\n{end}")
-    assert len(highlighted) == 1
-
-
-# ------------------------------------------------------------------------------ show in a notebook
+# ------------------------------------------------------------------------------- show in a notebook
 
 
 def test_in_a_notebook_an_answer_grows_in_its_place(notebook, capsys):
     show(notebook.come("**Hel", "lo", "**"))
-    assert notebook.updates[:3] == [html_of("**Hel"), html_of("**Hello"), html_of("**Hello**")]
-    assert notebook.outputs[0] == {"text/html": html_of("**Hello**")}
+    assert notebook.drawn[:3] == [html_of("**Hel"), html_of("**Hello"), html_of("**Hello**")]
     assert capsys.readouterr() == ("", "")
 
 
-def test_dots_stand_for_an_answer_that_has_not_begun(notebook):
+def test_an_answer_that_has_not_begun_takes_no_place(notebook):
     def texts():
-        assert notebook.outputs == [{"text/html": html_of("…")}]
+        assert notebook.displayed == [EMPTY]
         yield "x"
 
     assert show(texts()) == "x"
 
 
-def test_a_console_that_cannot_update_gets_the_text_at_the_end(notebook):
-    """It ignores the HTML, so only this is on its screen; in a notebook the HTML is, nothing."""
-    show(notebook.come("**Hello**\x1b[31m"))
-    assert "text/plain" not in notebook.outputs[0]
-    assert notebook.outputs[1:] == [{"text/html": "<span></span>", "text/plain": "**Hello**[31m"}]
+def test_at_the_end_the_reply_is_displayed_and_then_what_grew_is_emptied(notebook):
+    """A console and an Output of ipywidgets take no changes; a notebook would be blank between."""
+    show(notebook.come("Hel", "lo", sources=FOUND))
+    *_, reply, last = notebook.seen
+    assert (all_of(reply), last) == (WHOLE, EMPTY)
+    assert len(notebook.displayed) == 2
+
+
+def test_formulas_are_text_until_the_end(notebook):
+    show(notebook.come("$x$ ", "$y$"))
+    assert [html_text.count("<span dir") for html_text in notebook.drawn] == [1, 2, 0]
+    assert "_process" not in "".join(notebook.drawn)
+    assert notebook.displayed[1]._repr_html_().count(PROCESS) == 2
 
 
 def test_an_answer_is_drawn_ten_times_a_second_at_most(notebook):
     show(notebook.come(*"x" * 1024, seconds=1 / 64))  # sixteen seconds, a draw at each 7th piece
-    assert len(notebook.updates) == 147
-    assert notebook.updates[-1] == html_of("x" * 1024)
+    assert len(notebook.drawn) == 146 + 1
+    assert notebook.displayed[1] == "x" * 1024
 
 
-def test_what_takes_long_to_draw_is_drawn_less_often(notebook, monkeypatch):
-    def slow_html(reply):
+def test_what_takes_long_to_draw_is_drawn_less_often(notebook, instead_of_rendering):
+    drawn = []
+
+    def render(text):
         notebook.now += 1
-        return str(reply)
+        drawn.append(len(text))
+        return text
 
-    monkeypatch.setattr(Reply, "_repr_html_", slow_html)
+    instead_of_rendering(render)
     show(notebook.come(*"x" * 160, seconds=0.125))  # twenty seconds; a draw takes 1, then 4 pass
-    assert list(map(len, notebook.updates)) == [1, 33, 65, 97, 129, 160]
+    assert drawn == [1, 33, 65, 97, 129]
 
 
-def test_in_a_notebook_show_returns_the_reply_with_its_sources(notebook):
-    reply = show(notebook.come("Hel", "lo", sources=FOUND))
-    assert (isinstance(reply, Reply), reply, reply.sources) == (True, "Hello", FOUND)
+@pytest.mark.parametrize("run", ["notebook", "script"])
+def test_show_returns_the_whole_reply(run, request):
+    if run == "notebook":
+        request.getfixturevalue("notebook")
+    reply = show(streamed("Hel", "lo", sources=FOUND))
+    assert isinstance(reply, Reply)
+    assert all_of(reply)[1:] == WHOLE[1:]
 
 
-def test_the_sources_are_shown_below_the_whole_answer(notebook):
-    show(notebook.come("Hello", sources=FOUND))
-    assert notebook.outputs[0] == {"text/html": Reply("Hello", FOUND)._repr_html_()}
-
-
-def test_text_that_cannot_be_html_is_shown_as_it_is_but_for_controls(notebook, monkeypatch):
+def test_text_that_cannot_be_html_grows_as_it_is_but_for_controls(notebook, monkeypatch):
     monkeypatch.setitem(sys.modules, "markdown_it", None)
     show(notebook.come("<b>\x1b"))
-    markup = '<pre style="white-space:pre-wrap">&lt;b&gt;</pre>'
-    assert notebook.outputs[0] == {"text/html": markup}
+    markup = '<pre dir="auto" style="white-space:pre-wrap">&lt;b&gt;</pre>'
+    assert notebook.drawn == [markup, ""]
 
 
 @pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
 def test_what_had_come_stays_in_the_notebook(notebook, error):
     with pytest.raises(type(error)):
         show(notebook.come("one ", "two", seconds=0.01, error=error))
-    assert notebook.outputs[0] == {"text/html": html_of("one two")}
-    assert notebook.outputs[1]["text/plain"] == "one two"
+    assert notebook.seen == [EMPTY, "one two", EMPTY]
 
 
-def test_an_error_before_the_first_word_takes_the_dots_away(notebook):
+def test_where_no_answer_came_the_notebook_shows_none(notebook):
     with pytest.raises(ChatgptFreeError):
         show(notebook.come(error=ChatgptFreeError("No.")))
-    assert notebook.outputs == [{"text/html": html_of("")}]
+    assert notebook.displayed == [EMPTY]
 
 
-def test_an_interrupt_while_drawing_closes_the_answer(notebook, monkeypatch):
+def test_an_interrupt_while_drawing_closes_the_answer(notebook, instead_of_rendering):
     closed = []
-    real_html = Reply._repr_html_
 
     def texts():
         try:
@@ -5959,43 +5659,36 @@ def test_an_interrupt_while_drawing_closes_the_answer(notebook, monkeypatch):
         finally:
             closed.append(True)
 
-    def interrupted(reply):
-        if reply == "x" and not closed:
-            raise KeyboardInterrupt
-        return real_html(reply)
+    def interrupted(text):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Reply, "_repr_html_", interrupted)
+    instead_of_rendering(interrupted)
     kept = texts()  # Python closes a generator that nobody keeps
     with pytest.raises(KeyboardInterrupt):
         show(kept)
-    assert (closed, notebook.outputs[0]) == ([True], {"text/html": html_of("x")})
+    assert (closed, notebook.displayed) == ([True], [EMPTY, "x"])
 
 
 def test_a_shown_answer_is_not_shown_again_by_its_own_cell(notebook):
     reply = show(notebook.come("Hello"))
-    before = len(notebook.outputs)
+    before = len(notebook.displayed)
     reply._ipython_display_()
-    assert notebook.outputs[before:] == []
+    assert notebook.displayed[before:] == []
 
 
 def test_a_shown_answer_is_shown_by_a_later_cell(notebook):
     reply = show(notebook.come("Hello", sources=FOUND))
     notebook.execution_count += 1
     reply._ipython_display_()
-    assert kind_and_contents(notebook.outputs[-1]) == (Reply, "Hello", FOUND)
+    assert all_of(notebook.displayed[-1]) == WHOLE
 
 
-@pytest.mark.parametrize(
-    "duplicate",
-    [copy.copy, lambda reply: pickle.loads(pickle.dumps(reply))],
-    ids=["copy", "pickle"],
-)
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
 def test_a_copy_of_a_shown_answer_is_an_ordinary_reply(notebook, duplicate):
-    reply = duplicate(show(notebook.come("Hello", sources=FOUND)))
-    assert kind_and_contents(reply) == (Reply, "Hello", FOUND)
+    assert all_of(duplicate(show(notebook.come("Hello", sources=FOUND)))) == WHOLE
 
 
-# ------------------------------------------------------------------------------- show at a prompt
+# --------------------------------------------------------------------------------- show at a prompt
 
 
 def test_in_ipythons_terminal_an_answer_is_printed_and_not_echoed(monkeypatch, capsys):
@@ -6005,50 +5698,32 @@ def test_in_ipythons_terminal_an_answer_is_printed_and_not_echoed(monkeypatch, c
     assert capsys.readouterr() == ("Hello\n", "")
 
 
-@pytest.fixture
-def python_prompt(monkeypatch):
-    """A function that types lines at Python's own prompt. A line "wait" lets a second pass."""
-    clock = types.SimpleNamespace(monotonic=lambda: clock.now, now=0)
-    monkeypatch.setattr(chatgptfree, "time", clock)
+def test_pythons_own_prompt_echoes_an_answer_as_it_echoes_everything(monkeypatch, capsys):
+    typed = iter(["show(answer)"])
+
+    def read(prompt):
+        for line in typed:
+            return line
+        raise EOFError
+
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     monkeypatch.setattr(sys, "displayhook", sys.__displayhook__)
     monkeypatch.setattr(builtins, "_", None, raising=False)
-
-    def type_lines(*lines):
-        typed = iter(lines)
-
-        def read(prompt):
-            line = next(typed, None)
-            if line is None:
-                raise EOFError
-            if line == "wait":
-                clock.now += 1
-                return ""
-            return line
-
-        code.interact("", read, {"show": show, "answer": ["Hel", "lo"]}, "")
-
-    return type_lines
-
-
-def test_at_pythons_prompt_an_answer_is_not_echoed(python_prompt, capsys):
-    python_prompt("show(answer)")
-    assert capsys.readouterr().out == "Hello\n\n"
-
-
-def test_at_pythons_prompt_a_shown_answer_is_echoed_when_it_is_asked_for(python_prompt, capsys):
-    python_prompt("reply = show(answer)", "wait", "reply")
+    code.interact("", read, {"show": show, "answer": ["Hel", "lo"]}, "")
     assert capsys.readouterr().out == "Hello\n'Hello'\n"
 
 
-def test_in_a_script_an_answer_is_printed_and_returned(capsys):
-    reply = show(streamed("Hel", "lo", sources=FOUND))
-    assert capsys.readouterr() == ("Hello\n", "")
-    assert kind_and_contents(reply) == (Reply, "Hello", FOUND)
+NO_IPYTHON = {
+    "blocked": None,
+    "not running": types.SimpleNamespace(get_ipython=lambda: None),
+    "empty stand-in": types.ModuleType("IPython"),
+    "full stand-in": types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)),
+}
 
 
-def test_ipython_that_is_loaded_but_does_not_run_changes_nothing(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+@pytest.mark.parametrize("module", NO_IPYTHON.values(), ids=NO_IPYTHON)
+def test_where_ipython_does_not_run_an_answer_is_printed(module, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "IPython", module)
     assert (type(show(["Hello"])), capsys.readouterr().out) == (Reply, "Hello\n")
 
 
@@ -6061,7 +5736,7 @@ def test_nothing_of_a_notebook_is_imported_where_there_is_none():
     assert (result.stdout, result.stderr) == ("Hi\nset()\n", "")
 
 
-# ------------------------------------------------------------------------------------- show prints
+# -------------------------------------------------------------------------------------- show prints
 
 NO_STREAMS = {"str": "x", "Reply": Reply("x"), "bytes": b"x", "NoneType": None}
 
@@ -6075,7 +5750,8 @@ def test_show_says_what_it_takes(kind, texts):
 
 
 def test_any_iterable_of_text_is_printed(capsys):
-    assert (show(["Hel", "lo"]), capsys.readouterr().out) == ("Hello", "Hello\n")
+    reply = show(["Hel", "lo"])
+    assert (all_of(reply), capsys.readouterr().out) == ((Reply, "Hello", [], ""), "Hello\n")
 
 
 def test_where_nothing_came_nothing_is_printed(capsys):
@@ -6129,11 +5805,10 @@ def test_an_interrupt_while_printing_closes_the_answer(screen):
     assert closed == [True]
 
 
-@pytest.mark.parametrize(
-    ("columns", "notice"),
-    [(80, WAITING), (11, "waiting fo"), (0, WAITING)],
-    ids=["usual width", "narrow", "unknown width"],
-)
+COLUMNS = {"usual": (80, WAITING), "narrow": (11, "waiting fo"), "unknown": (0, WAITING)}
+
+
+@pytest.mark.parametrize(("columns", "notice"), COLUMNS.values(), ids=COLUMNS)
 def test_a_notice_stands_on_one_line_until_the_first_piece(screen, columns, notice):
     stdout, stderr = screen(io.StringIO(), TerminalStream(), columns)
     wiped = f"{notice}\r{' ' * len(notice)}\r"
@@ -6156,9 +5831,10 @@ def test_the_notice_is_wiped_where_no_answer_comes(screen, error):
     assert (stdout.getvalue(), stderr.getvalue()) == ("", f"{WAITING}\r{' ' * 26}\r")
 
 
-@pytest.mark.parametrize(
-    "stream", [FileStream, IdleStream, BareStream], ids=["file", "IDLE", "Maya"]
-)
+NO_TERMINALS = {"file": FileStream, "IDLE": IdleStream, "application": BareStream}
+
+
+@pytest.mark.parametrize("stream", NO_TERMINALS.values(), ids=NO_TERMINALS)
 def test_there_is_no_notice_where_it_could_not_be_wiped(screen, stream):
     stdout, stderr = screen(stream(), stream())
     show(["Hello"])
@@ -6183,25 +5859,538 @@ def test_what_steers_a_terminal_does_not_reach_it(screen, text, shown):
     assert stdout.getvalue() == f"{shown}\n"
 
 
-ENCODINGS = {"cp1252": "a € ? b\n", "utf-8": "a € 中 b\n"}
+ENCODINGS = {"cp1252": ("€ 中", "€ ?"), "utf-8": ("€ 中 \ud83d", "€ 中 ?")}
 
 
-@pytest.mark.parametrize(("encoding", "printed"), ENCODINGS.items(), ids=ENCODINGS)
-def test_what_the_output_cannot_encode_is_replaced(screen, encoding, printed):
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_the_output_cannot_encode_is_replaced(screen, encoding):
+    text, printed = ENCODINGS[encoding]
     stdout, _ = screen(encoded_stream(encoding), io.StringIO())
-    assert show(["a € ", "中 b"]) == "a € 中 b"
-    assert stdout.buffer.getvalue().decode(encoding) == printed
-
-
-def test_half_of_a_character_is_replaced_in_a_file(screen):
-    stdout, _ = screen(encoded_stream("utf-8"), io.StringIO())
-    show(["a\ud83db"])
-    assert stdout.buffer.getvalue() == b"a?b\n"
+    assert show([text]) == text
+    assert stdout.buffer.getvalue().decode(encoding) == f"{printed}\n"
 
 
 def test_an_answer_is_returned_where_there_is_no_output_at_all(screen):
     screen(None, None)
     assert show(["Hel", "lo"]) == "Hello"
+
+
+# -------------------------------------------------------------------------- Notebooks: what is used
+
+LINK = 'rel="noopener noreferrer"'
+HTML_FRAME = ('<div class="markdown prose tex2jax_ignore mathjax_ignore" dir="auto">', "</div>")
+
+
+def inner_html(text, sources=()):
+    """The HTML of an answer without the element around it and without line ends."""
+    html_text = Reply(text, sources)._repr_html_()
+    start, end = HTML_FRAME
+    assert html_text.startswith(start) and html_text.endswith(end)
+    return html_text[len(start) : -len(end)].replace("\n", "")
+
+
+@pytest.fixture
+def slow_cpu(monkeypatch):
+    """Each look at the CPU time finds it a millisecond later."""
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(thread_time=lambda: next(ticks) / 1000)
+    monkeypatch.setattr(chatgptfree, "time", clock)
+
+
+@pytest.fixture
+def colours(monkeypatch):
+    """Packages for coloured code are there. Keywords have one colour, and nothing else has any.
+
+    Colours are cached, so each test has code of its own.
+    """
+    style = pytest.importorskip("pygments.style")
+    token = pytest.importorskip("pygments.token")
+    jupyter_style = type("JupyterStyle", (style.Style,), {"styles": {token.Keyword: "var(--k)"}})
+    package = types.SimpleNamespace(JupyterStyle=jupyter_style)
+    monkeypatch.setitem(sys.modules, "jupyterlab_pygments", package)
+
+
+RETURN = '<span style="color: var(--k)">return</span>'
+
+# --------------------------------------------------------------------------------- Markdown as HTML
+
+MARKDOWN = {
+    "emphasis": ("*a* **b** ~~c~~", "<em>a</em> <strong>b</strong> <s>c</s>"),
+    "HTML": ("<b>a</b><br>", "&lt;b&gt;a&lt;/b&gt;&lt;br&gt;"),
+    "code": ("`a<b`", '<code dir="ltr">a&lt;b</code>'),
+    "link": ("[a](https://b.c)", f'<a href="https://b.c" {LINK}>a</a>'),
+    "link in upper case": ("<HTTP://b.c>", f'<a href="HTTP://b.c" {LINK}>HTTP://b.c</a>'),
+    "mail": ("<a@b.c>", f'<a href="mailto:a@b.c" {LINK}>a@b.c</a>'),
+    "picture": ("![a](https://b.c?d&e)", f'<a href="https://b.c?d&amp;e" {LINK}>a</a>'),
+    "nameless picture": ("![](https://b.c)", f'<a href="https://b.c" {LINK}>image</a>'),
+    "half of a character": ("a\ud83d", "a?"),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), MARKDOWN.values(), ids=MARKDOWN)
+def test_markdown_is_shown_as_html(text, html_text):
+    assert inner_html(text) == f'<p dir="auto">{html_text}</p>'
+
+
+BLOCKS = {
+    "heading": ("# a", '<h1 dir="auto">a</h1>'),
+    "nested lists": (
+        "1. a\n   - b",
+        '<ol><li dir="auto">a<ul><li dir="auto">b</li></ul></li></ol>',
+    ),
+    "code": ("```\na<b\n```", '<pre dir="ltr"><code>a&lt;b</code></pre>'),
+    "indented code": ("    a<b", '<pre dir="ltr"><code>a&lt;b</code></pre>'),
+    "rule": ("---", "<hr />"),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), BLOCKS.values(), ids=BLOCKS)
+def test_so_are_blocks_and_code_is_read_from_left_to_right(text, html_text):
+    assert inner_html(text) == html_text
+
+
+def test_cells_start_where_their_text_does_unless_the_column_says_otherwise():
+    cells = re.findall(
+        '<(t[hd])(?=.* dir="auto").* style="text-align:(.*?)"', html_of("a|b\n-|-:\nc|d")
+    )
+    assert cells == [("th", "start"), ("th", "right"), ("td", "start"), ("td", "right")]
+
+
+BREAKS = {
+    "break": ("a<br>b", "a<br />b"),
+    "other ways to write it": ("**a<BR/>b**<br />c", "<strong>a<br />b</strong><br />c"),
+    "code": ("`a<br>b`", '<code dir="ltr">a&lt;br&gt;b</code>'),
+    "escaped": (r"a\<br>b", "a&lt;br&gt;b"),
+    "another tag": ("a<br onclick=x>b<b>", "a&lt;br onclick=x&gt;b&lt;b&gt;"),
+}
+
+
+@pytest.mark.parametrize(("cell", "html_text"), BREAKS.values(), ids=BREAKS)
+def test_br_breaks_a_line_of_a_cell_and_no_other_tag_does_anything(cell, html_text):
+    for kind, text in (("td", f"|x|\n|-|\n|{cell}|"), ("th", f"|{cell}|\n|-|\n|x|")):
+        assert f'<{kind} dir="auto" style="text-align:start">{html_text}</{kind}>' in inner_html(
+            text
+        )
+
+
+RIGHT_TO_LEFT = {
+    "list": ("- אב\n- a", '<ul dir="rtl"><li dir="auto">אב</li><li dir="auto">a</li></ul>'),
+    "list that begins with a sign": (
+        "1. «7 سلام»",
+        '<ol dir="rtl"><li dir="auto">«7 سلام»</li></ol>',
+    ),
+    "list that begins with code": (
+        "- `a` אב",
+        '<ul dir="rtl"><li dir="auto"><code dir="ltr">a</code> אב</li></ul>',
+    ),
+    "list in a list": (
+        "- a\n  - אב",
+        '<ul><li dir="auto">a<ul dir="rtl"><li dir="auto">אב</li></ul></li></ul>',
+    ),
+    "paragraphs of a list": (
+        "- אב\n\n  a",
+        '<ul dir="rtl"><li dir="auto"><p>אב</p><p dir="auto">a</p></li></ul>',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), RIGHT_TO_LEFT.values(), ids=RIGHT_TO_LEFT)
+def test_a_list_has_the_direction_of_its_first_letter(text, html_text):
+    """A browser that is to find it out doesn't look into its items, which have their own."""
+    assert inner_html(text) == html_text
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"), [("אב|a\n-|-", '<table dir="rtl">'), ("a|אב\n-|-", "<table>")]
+)
+def test_so_has_a_table(text, tag):
+    assert inner_html(text).startswith(tag)
+
+
+def test_forty_levels_of_quotation_are_shown():
+    assert html_of("> " * 40 + "deep").count("<blockquote>") == 40
+
+
+# ------------------------------------------------------------------------------------------ Sources
+
+SOURCES = {
+    "HTML's characters": (
+        {"title": "A <b>", "url": "https://b.c/?x=1&y=2"},
+        ("https://b.c/?x=1&amp;y=2", "A &lt;b&gt;"),
+    ),
+    "no title": ({"url": "https://b.c"}, ("https://b.c", "https://b.c")),
+    "empty title": ({"title": " ", "url": "https://b.c"}, ("https://b.c", "https://b.c")),
+    "title of another type": ({"title": 7, "url": "https://b.c"}, ("https://b.c", "https://b.c")),
+    "long title": ({"title": "ab" * 200, "url": "https://b.c"}, ("https://b.c", "ab" * 150)),
+    "half of a character": ({"title": "\ud83d", "url": "https://b.c"}, ("https://b.c", "?")),
+    "odd address": ({"title": "a", "url": "https://["}, ("https://%5B", "a")),
+    "longest address": (
+        {"title": "a", "url": "https://b.c/".ljust(2000, "x")},
+        ("https://b.c/".ljust(2000, "x"), "a"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "shown"), SOURCES.values(), ids=SOURCES)
+def test_a_source_is_listed_below_the_answer(source, shown):
+    url, title = shown
+    item = f'<li dir="auto"><a href="{url}" {LINK}>{title}</a></li>'
+    assert inner_html("a", [source]) == f'<p dir="auto">a</p><ol>{item}</ol>'
+
+
+NO_SOURCES = {
+    "script": {"title": "a", "url": " javascript:x"},
+    "data": {"title": "a", "url": "data:text/html,x"},
+    "no scheme": {"title": "a", "url": "//b.c"},
+    "long address": {"title": "a", "url": "https://b.c/".ljust(2001, "x")},
+    "no address": {"title": "a"},
+    "address of another type": {"title": "a", "url": 7},
+    "no source": None,
+}
+
+
+@pytest.mark.parametrize("source", NO_SOURCES.values(), ids=NO_SOURCES)
+def test_what_leads_nowhere_is_not_listed(source):
+    assert inner_html("a", [source]) == '<p dir="auto">a</p>'
+
+
+def test_a_hundred_sources_are_listed():
+    assert inner_html("a", FOUND * 101).count("<li") == 100
+
+
+# ----------------------------------------------------------------------------------------- Formulas
+
+PROCESS = 'class="tex2jax_process mathjax_process" dir="ltr"'
+
+
+def inline_formula(formula):
+    return f'<p dir="auto">a <span {PROCESS}>\\({formula}\\)</span> b</p>'
+
+
+def display_formula(formula):
+    return f"<div {PROCESS}>\\[{formula}\\]</div>"
+
+
+MATRIX = r"\begin{matrix}x\\[2pt]y\end{matrix}"
+ALIGN = r"\begin{align} x & = y \\ & < z \end{align}"
+GATHER = r"\begin{gather*}x\end{gather*}"
+
+FORMULAS = {
+    "dollars": ("a $x_1 + y_2$ b", inline_formula("x_1 + y_2")),
+    "escaped dollar": (r"a $\$5$ b", inline_formula(r"\$5")),
+    "second opening": (
+        r"a \(c \(x\) b",
+        f'<p dir="auto">a (c <span {PROCESS}>\\(x\\)</span> b</p>',
+    ),
+    "HTML's characters": (r"a \(x<y & z\) b", inline_formula("x&lt;y &amp; z")),
+    "space between rows": (rf"a \({MATRIX}\) b", inline_formula(MATRIX)),
+    "display in text": (r"a \[x\] b", f'<p dir="auto">a <span {PROCESS}>\\[x\\]</span> b</p>'),
+    "display of dollars": ("$$x$$", display_formula("x")),
+    "lines like Markdown": ("\\[\nx\n=\ny\n- z\n\\]", display_formula("x=y- z")),
+    "text behind": ("$$x$$ b", f'<p dir="auto"><span {PROCESS}>\\[x\\]</span> b</p>'),
+    "between lines": (
+        "a\n$$\nx\n$$\nb",
+        f'<p dir="auto">a</p>{display_formula("x")}<p dir="auto">b</p>',
+    ),
+    "quotation": ("> \\[\n> x\n> \\]", f"<blockquote>{display_formula('x')}</blockquote>"),
+    "list": (
+        "- a\n\n  $$\n  x\n  $$",
+        f'<ul><li dir="auto"><p>a</p>{display_formula("x")}</li></ul>',
+    ),
+    "environment": (
+        f"a\n{ALIGN}\nb",
+        f'<p dir="auto">a</p>{display_formula(html.escape(ALIGN))}<p dir="auto">b</p>',
+    ),
+    "two environments": (f"{GATHER}\n{GATHER}", display_formula(GATHER) * 2),
+    "label": (r"a $x \label{eq:1} y$ b", inline_formula("x  y")),
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), FORMULAS.values(), ids=FORMULAS)
+def test_a_formula_is_given_to_mathjax(text, html_text):
+    assert inner_html(text) == html_text
+
+
+NO_FORMULAS = {
+    "prices": ("$5 a month, $10 a year",) * 2,
+    "range of prices": ("US$15–$20",) * 2,
+    "variables": ("$HOME and $PATH",) * 2,
+    "blanks within": ("$ x $",) * 2,
+    "digit behind": ("$x$5",) * 2,
+    "no end of a display": ("$$5",) * 2,
+    "code": ("`$x$`", '<code dir="ltr">$x$</code>'),
+    "dollar before code": ("$a `b$`", '$a <code dir="ltr">b$</code>'),
+    "empty line within": ("\\[\nx\n\ny\n\\]", '[x</p><p dir="auto">y]'),
+    "environment in text": (f"a {GATHER}",) * 2,
+    "text behind an environment": (f"{GATHER} a",) * 2,
+    "environment of another kind": (r"\begin{itemize}a\end{itemize}",) * 2,
+    "no end of an environment": (r"\begin{align}a\end{gather}",) * 2,
+}
+
+
+@pytest.mark.parametrize(("text", "html_text"), NO_FORMULAS.values(), ids=NO_FORMULAS)
+def test_what_only_looks_like_a_formula_is_none(text, html_text):
+    assert inner_html(text) == f'<p dir="auto">{html_text}</p>'
+
+
+def test_indented_code_holds_no_formulas():
+    assert inner_html("    \\[x\\]") == '<pre dir="ltr"><code>\\[x\\]</code></pre>'
+
+
+def test_the_begin_of_a_list_ends_a_formula():
+    quotation = '<blockquote><p dir="auto">$$</p></blockquote>'
+    assert inner_html("> $$\n- x$$") == f'{quotation}<ul><li dir="auto">x$$</li></ul>'
+
+
+UNSAFE_TEX = {
+    "link": r"\href{javascript:x}{y}",
+    "address": r"\url{javascript:x}",
+    "class": r"\class{x}{y}",
+    "id": r"\cssId{x}{y}",
+    "style": r"\style{color:red}{y}",
+    "box": r"\bbox[background:url(https://b.c)]{y}",
+    "token": r"\mmlToken{mi}[href='javascript:x']{y}",
+    "colour box": r"\fcolorbox{red;background:url(https://b.c)}{white}{y}",
+    "extension": r"\require{html}",
+    "font": r"\unicode[x]{x41}",
+    "picture": r"\includegraphics{https://b.c}",
+    "definition": r"\def\x{y}",
+    "assignment": r"\let\x\y",
+    "renewed command": r"\renewcommand{\frac}{y}",
+}
+
+
+@pytest.mark.parametrize("tex", UNSAFE_TEX.values(), ids=UNSAFE_TEX)
+def test_a_formula_that_does_more_than_typeset_stays_text(tex):
+    text = f'a <span dir="ltr">\\({html.escape(tex)}\\)</span> b'
+    assert inner_html(rf"a \({tex}\) b") == f'<p dir="auto">{text}</p>'
+
+
+@pytest.mark.parametrize("form", ["a ${}$", r"\[{}\]", "$${}$$", r"\begin{align}{}\end{align}"])
+def test_so_does_one_of_any_form(form):
+    html_text = html_of(form.replace("{}", r"\href{x}{y}"))
+    assert r"\href{x}{y}" in html_text and "_process" not in html_text
+
+
+# What is typeset, and the least beyond it that is not.
+COSTLY_TEX = {
+    "length": ("a" * 1996, "a" * 1997),
+    "braces": ("{" * 30 + "a" + "}" * 30, "{" * 31 + "a" + "}" * 31),
+    "braces in turn": ("{a}" * 100, "{a" * 31),
+    "escaped braces": (r"\{" * 40, r"\\{" * 31),
+    "brackets of any size": (r"\left(" * 30, r"\left(" * 31),
+    "environments": (r"\begin{matrix}" * 29, r"\begin{matrix}" * 31),
+    "sizes": (r"\tiny a" * 30, r"\tiny a" * 31),
+    "styles": (r"\displaystyle a" * 30, r"\displaystyle a" * 31),
+    "chemistry": (r"\ce{" + "H" * 191 + "}", r"\ce{" + "H" * 192 + "}"),
+    "units": (r"\pu{" + "m" * 191 + "}", r"\pu{" + "m" * 192 + "}"),
+    "columns": (r"\begin{alignat}{99}a", r"\begin{alignat}{100}a"),
+    "columns behind an option": (r"\begin{alignedat}[t]{99}a", r"\begin{alignedat}[t] {100}a"),
+    "any number": ("x^{99999999}", "x^{999999999}"),
+    "comment": (r"50\% {}", "{%}\n"),
+    "area": (r"\hline", r"\rule{9em}{9em}"),
+    "text as it is": (r"\text{a}", r"\verb|a|"),
+    "printed twice": (r"\boldsymbol{a}", r"\pmb{a}"),
+}
+
+
+@pytest.mark.parametrize(("tex", "costly_tex"), COSTLY_TEX.values(), ids=COSTLY_TEX)
+def test_a_formula_that_would_keep_the_page_busy_stays_text(tex, costly_tex):
+    assert inner_html(rf"a \({tex}\) b") == inline_formula(html.escape(tex).replace("\n", ""))
+    assert "_process" not in html_of(rf"a \({costly_tex}\) b")
+
+
+# What a formula is, and how many of its kind are typeset.
+MANY_FORMULAS = {
+    "short": ("$a$ ", 1000),
+    "long": ("$" + "a" * 998 + "$ ", 16),
+    "chemistry": (r"$\ce{" + "H" * 193 + "}$ ", 20),
+}
+
+
+@pytest.mark.parametrize(("formula", "count"), MANY_FORMULAS.values(), ids=MANY_FORMULAS)
+def test_only_so_many_formulas_of_an_answer_are_typeset(formula, count):
+    html_text = html_of(formula * (count + 1))
+    assert (html_text.count(PROCESS), html_text.count("<span")) == (count, count + 1)
+
+
+MATHJAX = {
+    "escaped parentheses": r"\\(\href{javascript:x}{y}\\)",
+    "environment in text": r"a \begin{equation}x\end{equation}",
+    "class of its own": r'<span class="mathjax_process">\(\href{javascript:x}{y}\)</span>',
+    "character references": r"&#92;(x&#92;) &#36;x&#36;",
+}
+
+
+@pytest.mark.parametrize("text", MATHJAX.values(), ids=MATHJAX)
+def test_mathjax_gets_nothing_but_the_formulas_that_were_found(text):
+    assert "_process" not in re.sub("&lt;.*?&gt;", "", inner_html(text))
+
+
+# ---------------------------------------------------------------------------------- Hostile answers
+
+# A tag or an attribute that no Markdown becomes, or an address that isn't one of the web.
+DANGEROUS = re.compile(
+    r"<(?!/?(?:a|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th"
+    r"|thead|tr|ul)(?: (?:dir|href|title|rel|class|style|start)=\"[^\"<>]*\")*(?: /)?>)"
+    r"|href=\"(?!https?://|mailto:|\")",
+    re.IGNORECASE,
+)
+
+
+HARMFUL = [
+    '<img src="x">',
+    '<p onclick="x">',
+    '<a href="javascript:x">',
+    '<a href="//x">',
+    "<script>",
+]
+
+
+def test_the_judge_of_hostile_answers_finds_what_is_dangerous():
+    assert [markup for markup in HARMFUL if not DANGEROUS.search(markup)] == []
+
+
+HOSTILE = {
+    "picture": "<img src=x onerror=x()>",
+    "script link": "[x](JaVaScRiPt:x())",
+    "script link with a tab": "[x](java&Tab;script:x())",
+    "script link after blanks": "[x](<  javascript:x()>)",
+    "data link": "[x](data:text/html;base64,PHNjcmlwdD4x)",
+    "file link": "[x](file:///etc/passwd)",
+    "link without a scheme": "[x](//evil.example)",
+    "link into the notebook": "[x](/lab/tree/x)",
+    "link to a place": "[x](#main)",
+    "script autolink": "<javascript:x()>",
+    "definition": "[x]: <java\tscript:x()>\n\n[x] ![x]",
+    "script picture": "![x](javascript:x())",
+    "picture in its text": "![<img src=x onerror=x()>](https://a.example)",
+    "picture with an attribute": '![x](https://a.example/"onerror="x() "\\" onerror=\\"x()")',
+    "picture in a link": "[![x](javascript:x())](javascript:x())",
+    "code in colours": "```python\n'''<img src=x onerror=x()>\n```",
+    "table": '| <br><img src=x onerror=x()> |\n|-:"onclick=x()|\n| $<img src=x onerror=x()>$ |',
+    "formula": "\\(</span><img src=x onerror=x()>\\)",
+    "environment": "\\begin{align}\n</div><img src=x onerror=x()>\n\\end{align}",
+    "unsafe formula": "$\\href{x}{</span><img src=x onerror=x()>}$",
+    "formula over code": "`a $b` <img src=x onerror=x()> c$",
+    "deep quotation": "> " * 60 + "<img src=x onerror=x()>",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_answer_comes_out_harmless(text, colours):
+    assert DANGEROUS.findall(html_of(text)) == []
+
+
+# ------------------------------------------------------------------------------- Plain text instead
+
+
+def test_an_answer_that_is_too_long_is_plain_text():
+    assert inner_html("a" * 64_000) == f'<p dir="auto">{"a" * 64_000}</p>'
+    assert html_of("a" * 64_001) is None
+
+
+SLOW = {
+    "text": "*a_",
+    "lines": "> a\n",
+    "formulas": "\\[",
+    "environments": "\\begin{align}\n",
+}
+
+
+@pytest.mark.parametrize("pattern", SLOW.values(), ids=SLOW)
+def test_an_answer_that_takes_too_long_is_plain_text(slow_cpu, pattern):
+    assert html_of(pattern) is not None
+    assert html_of(pattern * 2000) is None
+
+
+def test_an_answer_without_markdown_it_is_plain_text(monkeypatch):
+    monkeypatch.setitem(sys.modules, "markdown_it", None)
+    assert html_of("*a*") is None
+
+
+def failing(error):
+    def fail(*arguments):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [RecursionError, IndexError, ValueError])
+def test_an_answer_that_the_parser_fails_for_is_plain_text(instead_of_rendering, error):
+    instead_of_rendering(failing(error))
+    assert html_of("*a*") is None
+
+
+class TimeIsUp(Exception):
+    """What a timer of the caller's raises, at any moment."""
+
+
+@pytest.mark.parametrize("error", [TimeIsUp, TimeoutError])
+def test_an_exception_of_the_callers_goes_out_while_an_answer_is_drawn(instead_of_rendering, error):
+    instead_of_rendering(failing(error))
+    with pytest.raises(error):
+        html_of("*a*")
+
+
+# ---------------------------------------------------------------------------------- Colours of code
+
+
+def test_code_has_the_colours_of_the_notebooks_theme(colours):
+    code = f'<pre dir="ltr"><code class="language-python">{RETURN} a &lt; b</code></pre>'
+    assert inner_html("```python\nreturn a < b\n```") == code
+
+
+def test_blank_lines_at_both_ends_of_code_are_kept(colours):
+    html_text = html_of("```python\n\n\nreturn\n\n\n```")
+    assert f'<code class="language-python">\n\n{RETURN}\n\n\n</code>' in html_text
+
+
+OTHER_CODE = {
+    "lexer that was not tried": ("python2", "return\n"),
+    "long code": ("python", "return\n" * 2000),
+    "long line": ("python", "return " * 100 + "\n"),
+}
+
+
+@pytest.mark.parametrize(("language", "code"), OTHER_CODE.values(), ids=OTHER_CODE)
+def test_other_code_has_no_colours(colours, language, code):
+    assert "<span" not in html_of(f"```{language}\n{code}```")
+
+
+def test_code_that_takes_its_lexer_too_long_has_no_colours(colours, slow_cpu):
+    assert "<span" in html_of("```python\n" + "return\n" * 50 + "```")
+    assert "<span" not in html_of("```python\n" + "return\n" * 150 + "```")
+
+
+def test_once_its_time_is_up_an_answer_gets_no_further_colours(colours, slow_cpu):
+    blocks = ["```python\n" + "return\n" * size + "```" for size in range(81, 101)]
+    coloured = ["<span" in html_of("\n".join(blocks[:count])) for count in (1, 20)]
+    assert coloured == [True, True]
+    assert html_of("\n".join(blocks)).count("<span") < 20 * 80
+
+
+@pytest.mark.parametrize("package", ["pygments", "jupyterlab_pygments"])
+def test_code_has_no_colours_where_a_package_is_missing(colours, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    code = f'<pre dir="ltr"><code class="language-python">return {package}</code></pre>'
+    assert inner_html(f"```python\nreturn {package}\n```") == code
+
+
+def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
+    import pygments
+
+    highlighted = []
+    format_tokens = pygments.format
+
+    def counted(tokens, formatter):
+        highlighted.append(formatter)
+        return format_tokens(tokens, formatter)
+
+    monkeypatch.setattr(pygments, "format", counted)
+    for end in ("", "a", "ab"):
+        html_of(f"```python\nreturn growing\n```\n{end}")
+    assert len(highlighted) == 1
 
 
 # --------------------------------------------------------------------------------- What is used
