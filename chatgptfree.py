@@ -2655,6 +2655,13 @@ list_models = _shared.list_models
 
 UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
 
+# Where this stands in an output, JupyterLab and Notebook hide the output once a reply follows it.
+_GIVES_WAY = (
+    '<style class="chatgptfree-gives-way">'
+    ".jp-OutputArea-child:has(.chatgptfree-gives-way):has(~ * .mathjax_ignore) {display: none}"
+    "</style>"
+)
+
 # What steers a terminal, or changes the direction of the text around it.
 # Halves of characters, which can't be encoded, go as well.
 _CONTROLS = r"[^\n\t -~\xa0-\U0010ffff]|[\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -2806,20 +2813,23 @@ def _display_answer(texts: Iterable[str]) -> Reply:
     __tracebackhide__ = True
     display: Any = sys.modules["IPython"].display.display
     answer = _OnScreen(texts)
-    growing = display({"text/html": ""}, raw=True, display_id=True)
+    markup = ""
+    growing = display({"text/html": markup}, raw=True, display_id=True)
     next_update = time.monotonic() + UPDATE_INTERVAL
     try:
         with contextlib.closing(answer):
             for _ in answer:
                 start = time.monotonic()
                 if start >= next_update:
-                    growing.update({"text/html": _growing_html(answer.text())}, raw=True)
+                    markup = _growing_html(answer.text())
+                    growing.update({"text/html": markup}, raw=True)
                     end = time.monotonic()
                     # What takes long, as a long answer may, is done less often.
                     next_update = end + max(UPDATE_INTERVAL, 4 * (end - start))
     finally:
         reply = answer.reply()
         if reply:
+            growing.update({"text/html": markup + _GIVES_WAY}, raw=True)
             display(reply)
         growing.update({"text/html": ""}, raw=True)
     return reply
@@ -3155,36 +3165,43 @@ def _set_attributes(state: Any) -> None:
     """The parser's rule for the attributes of blocks, above all the direction of their text.
 
     A browser that finds it out by itself ("auto") looks into no element that has a direction of its
-    own. So an item of a list leaves it to the item's first paragraph to have none, and tables and
-    lists, where all that they hold has one, get the direction of their first letter.
+    own. So the first paragraph of a list's item has none, and leaves it to the item; and tables and
+    lists, where all that they hold has one, get the direction of their first letter here.
     """
-    before = ""
     # tables and lists whose first letter is still to come
     undecided = []
-    for token in state.tokens:
+    for i, token in enumerate(state.tokens):
+        before = state.tokens[i - 1]
         if token.type in ("bullet_list_open", "ordered_list_open", "table_open"):
             undecided.append(token)
-        elif token.type == "inline":
-            text = "".join(child.content for child in token.children if child.type == "text")
-            letter = re.search(r"[^\W\d_]", text)
-            if letter is not None:
-                if _is_right_to_left(letter[0]):
-                    for container in undecided:
-                        container.attrSet("dir", "rtl")
-                undecided.clear()
-        elif token.tag in _BLOCK_TAGS and token.nesting == 1 and before != "list_item_open":
+        if token.tag in _BLOCK_TAGS and token.nesting == 1 and before.type != "list_item_open":
             token.attrSet("dir", "auto")
-        if token.type in ("td_open", "th_open"):
-            # JupyterLab's style sheet would put the text of cells at the right.
+        # JupyterLab's style sheet would put cells at the right, and paragraphs at the left.
+        if token.tag in ("td", "th") and token.nesting == 1:
             token.attrs.setdefault("style", "text-align:start")
-        before = token.type
+        if token.type == "inline":
+            direction = _direction(token)
+            if direction == "rtl":
+                before.attrs.setdefault("style", "text-align:start")
+                for container in undecided:
+                    container.attrSet("dir", "rtl")
+            if direction:
+                undecided.clear()
 
 
-def _is_right_to_left(letter: str) -> bool:
+def _direction(token: Any) -> str:
+    """Return "rtl" or "ltr", as the first letter of a block has it, "" where there is none."""
     # not at the top: it is used here only
     from unicodedata import bidirectional
 
-    return bidirectional(letter) in ("R", "AL")
+    # code and formulas don't count
+    text = "".join(child.content for child in token.children if child.type == "text")
+    letter = re.search(r"[^\W\d_]", text)
+    if letter is None:
+        return ""
+    if bidirectional(letter[0]) in ("R", "AL"):
+        return "rtl"
+    return "ltr"
 
 
 def _formula_renderer(count: int) -> Callable[..., str]:
