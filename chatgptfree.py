@@ -2828,8 +2828,9 @@ def _display_answer(texts: Iterable[str]) -> Reply:
                     next_update = end + max(UPDATE_INTERVAL, 4 * (end - start))
     finally:
         reply = answer.reply()
-        if reply:
+        if markup:
             growing.update({"text/html": markup + _GIVES_WAY}, raw=True)
+        if reply:
             display(reply)
         growing.update({"text/html": ""}, raw=True)
     return reply
