@@ -1,3 +1,8 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.9"
+# dependencies = ["requests>=2.25.0"]
+# ///
 """Talk to chatgptfree.ai, or to any WordPress site that runs the same chat plugin.
 
     import chatgptfree
@@ -14,7 +19,7 @@
 The plugin is AI Power, today called AI Puffer. It has had two protocols, and this file speaks
 both: the classic one (releases up to 2.2) and the current one (2.3 and later). The site's page
 tells which. The file is made to be copied beside a script, and needs only `requests`.
-At a terminal: `python chatgptfree.py --help`.
+At a terminal, in its folder: `python -m chatgptfree --help`.
 
 The sections stand in the order in which data passes through them: errors, prompt, text from sites,
 page, event stream, answer, words of errors, requests, ChatgptFree, notebooks, the demo site, the
@@ -2856,7 +2861,8 @@ def _print_answer(texts: Iterable[str]) -> Reply:
     notice = _waiting_notice(sys.stderr)
     wipe = ""
     if notice:
-        wipe = "\r" + " " * len(notice) + "\r"
+        # a terminal shows Ctrl-C as "^C" behind the notice
+        wipe = "\r" + " " * len(f"{notice}^C") + "\r"
     try:
         _write(sys.stderr, notice)
         with contextlib.closing(answer):
@@ -2892,7 +2898,8 @@ def _waiting_notice(stream: Any) -> str:
     # Some terminals say 0.
     if width == 0:
         width = 80
-    return "waiting for the answer ..."[: width - 1]
+    # with a "^C" behind it, it still fits
+    return "waiting for the answer ..."[: max(0, width - 3)]
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -3334,9 +3341,9 @@ def demo_site(
 
     answer (function): takes the prompt (str) and returns the text to send. Where it raises one of
         the library's errors, the site fails so that its visitor gets that error (a ChatgptFreeError
-        for a ChatNotFoundError, since its page has a chat). The attribute
-        `retry_after` of a RateLimitError is told to the visitor. Other errors can have a text in
-        `partial`, which is sent before. Default: a short answer that quotes the last question.
+        for a ChatNotFoundError, since its page has a chat). The `retry_after` of a RateLimitError
+        is told to the visitor. The `partial` of other errors is sent before. Default: a short
+        answer that quotes the last question.
 
     >>> with demo_site(str.upper) as url:
     ...     ChatgptFree(url).complete("Hello")
@@ -3345,27 +3352,62 @@ def demo_site(
     # not at the top: a script that asks real sites needs no server
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+    answer_to = answer or _demo_answer
     nonce = os.urandom(5).hex()
+    chat = f'class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"'
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.respond(_demo_page(nonce))
+            self.send_whole(200, {}, f"<div {chat}></div>")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             form = dict(parse_qsl(body.decode(), keep_blank_values=True))
-            self.respond(_demo_response(form, nonce, answer or _demo_answer))
+            if form.get("_wpnonce") == nonce:
+                # `_ClassicChat` sends it so
+                self.answer(form.get("message", "").replace("&lt;", "<"))
+            else:
+                self.send_whole(403, {}, "The link you followed has expired.")
 
-        def respond(self, response: _DemoResponse) -> None:
+        def answer(self, prompt: str) -> None:
+            try:
+                text = answer_to(prompt)
+            except RateLimitError as error:
+                headers = {}
+                if error.retry_after is not None:
+                    headers["Retry-After"] = str(math.ceil(error.retry_after))
+                self.send_whole(429, headers, _demo_words(error))
+            except BlockedError as error:
+                self.send_whole(403, {"cf-mitigated": "challenge"}, _demo_words(error))
+            except IncompleteReplyError as error:
+                self.send_stream(error.partial)
+            except ChatgptFreeError as error:
+                report = {"error": {"message": _demo_words(error)}}
+                self.send_stream(error.partial, json.dumps(report))
+            else:
+                self.send_stream(text, "[DONE]")
+
+        def send_whole(self, status: int, headers: dict[str, str], body: str) -> None:
+            self.send(status, {"Content-Type": "text/html; charset=UTF-8", **headers}, [body])
+
+        def send_stream(self, text: str, *end: str) -> None:
+            """Send the words of a text, an event each, and what ends it."""
+            data = []
+            for word in re.findall(r"\s*\S+\s*|\s+", text):
+                data.append(json.dumps({"id": "demo", "choices": [{"delta": {"content": word}}]}))
+            events = [f"data: {line}\n\n" for line in [*data, *end]]
+            self.send(200, {"Content-Type": "text/event-stream"}, events)
+
+        def send(self, status: int, headers: dict[str, str], pieces: list[str]) -> None:
             # a client may leave at any time
             with contextlib.suppress(OSError):
-                self.send_response(response.status)
-                for name, value in response.headers.items():
+                self.send_response(status)
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                for piece in response.pieces:
+                for piece in pieces:
                     self.wfile.write(piece.encode())
-                    if len(response.pieces) > 1:
+                    if len(pieces) > 1:
                         # as a model takes its time
                         time.sleep(0.015)
 
@@ -3384,48 +3426,9 @@ def demo_site(
     return Site(("127.0.0.1", 0), Handler)
 
 
-class _DemoResponse(NamedTuple):
-    """What the demo site sends. The body is sent a piece at a time."""
-
-    status: int
-    headers: dict[str, str]
-    pieces: list[str]
-
-
-def _demo_page(nonce: str) -> _DemoResponse:
-    chat = f'class="wpaicg-chat-shortcode" data-nonce="{nonce}" data-post-id="6" data-bot-id="0"'
-    return _DemoResponse(200, {"Content-Type": "text/html"}, [f"<div {chat}></div>"])
-
-
-def _demo_response(
-    form: Mapping[str, str], nonce: str, answer: Callable[[str], str]
-) -> _DemoResponse:
-    headers = {"Content-Type": "text/html; charset=UTF-8"}
-    if form.get("_wpnonce") != nonce:
-        return _DemoResponse(403, headers, ["The link you followed has expired."])
-    # `_ClassicChat` sends it so
-    prompt = form.get("message", "").replace("&lt;", "<")
-    end = ["[DONE]"]
-    try:
-        text = answer(prompt)
-    except RateLimitError as error:
-        if error.retry_after is not None:
-            headers["Retry-After"] = str(math.ceil(error.retry_after))
-        return _DemoResponse(429, headers, [str(error).replace("<", "&lt;")])
-    except BlockedError as error:
-        headers["cf-mitigated"] = "challenge"
-        return _DemoResponse(403, headers, [str(error).replace("<", "&lt;")])
-    except IncompleteReplyError as error:
-        text = error.partial
-        end = []
-    except ChatgptFreeError as error:
-        text = error.partial
-        end = [json.dumps({"error": {"message": str(error).replace("<", "&lt;")}})]
-    data = []
-    for word in re.findall(r"\s*\S+\s*|\s+", text):
-        data.append(json.dumps({"id": "demo", "choices": [{"delta": {"content": word}}]}))
-    pieces = [f"data: {line}\n\n" for line in [*data, *end]]
-    return _DemoResponse(200, {"Content-Type": "text/event-stream"}, pieces)
+def _demo_words(error: ChatgptFreeError) -> str:
+    """The words that an error was made with, as HTML. BlockedError adds advice to them."""
+    return "".join(str(words) for words in error.args[:1]).replace("<", "&lt;")
 
 
 def _demo_answer(prompt: str) -> str:
@@ -3444,12 +3447,38 @@ def _demo_answer(prompt: str) -> str:
 
 
 # -------------------------------------------------------------------------------- the command line
+#
+# What only the command line needs is imported where it is used: a script that imports this file
+# doesn't wait for it.
+
+# Why an answer was cut, if it was, by its `finish_reason`.
+_CUT = {
+    "length": "the answer was cut: it reached the longest length that the site lets it have",
+    "content_filter": "the answer was cut by a content filter",
+}
+# What the library's messages say to Python's users, and what a terminal's user knows it as.
+_TERMINAL_WORDS = {
+    r"\bweb_search\b": "--search",
+    r"\bmax_time\b": "--max-time",
+    r"\btakes no image\b": "takes no --image",
+    r"^no model\b": "--model: no model",
+    r"^(timeout|proxy) must\b": r"--\1 must",
+    r"^an address\b": "an address (--url or CHATGPTFREE_URL)",
+    r"\b1 seconds\b": "1 second",
+}
+# An arrow or another key of its kind. Without readline, a terminal sends these characters for it.
+_KEYS = r"\x1b(?:\[[\d;]*[A-Za-z~]|O[A-Z]|.?)"
+
+
+class _Stopped(BaseException):
+    """The command was told to end, by the signal whose number is the argument."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line, and return its exit status.
 
-    It sets the standard streams so that characters they can't show become "?".
+    It sets the standard streams so that characters they can't show become "?". In the main thread,
+    SIGTERM and SIGHUP end it as Ctrl-C does, unless they are ignored or handled already.
 
     argv (list of str): the arguments. Default: those of the process; then an exit status other than
         0 ends the process. What can't be parsed raises SystemExit in both cases.
@@ -3461,21 +3490,15 @@ but streams it a word at a time.
     """
     _repair_streams()
     try:
-        status = _run(argv)
+        with _stopped_by_signals():
+            status = _attempt(lambda: _run(argv))
+    except _Stopped as stopped:
+        status = 128 + int(stopped.args[0])
     except BrokenPipeError:
         # The reader of the output has closed it, and Python's flush at its end would complain.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except KeyboardInterrupt:
-        status = 130
-    except (ValueError, FileNotFoundError, IsADirectoryError) as error:
-        # the library's ValueErrors name a wrong argument
-        _complain(str(error))
-        status = 2
-    except OSError as error:
-        _complain(str(error))
-        status = 1
     if argv is None and status:
         # an application made by zipapp drops what this returns
         sys.exit(status)
@@ -3494,23 +3517,85 @@ def _repair_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise _Stopped, so that what had come is saved, as after Ctrl-C."""
+    import signal
+
+    def stop(number: int, frame: Any) -> None:
+        # A terminal that is closed can send SIGHUP twice. The second must not end the saving.
+        for ours in replaced:
+            signal.signal(ours, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    replaced = []
+    # only the main thread can set them
+    if threading.current_thread() is threading.main_thread():
+        for number in signal.Signals:
+            is_ours = number.name in ("SIGTERM", "SIGHUP")
+            if is_ours and signal.getsignal(number) == signal.SIG_DFL:
+                replaced.append(number)
+    try:
+        for number in replaced:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
+    """Run `action`. If it fails, say so in one line. Return the exit status.
+
+    url: the site that is asked. A failure of the network names its host.
+    """
+    try:
+        return action() or 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `main` knows what to do
+        raise
+    except BlockedError as error:
+        words = (
+            f"{error.args[0]}. Open its page in one, then pass on that browser's cookies and its "
+            "exact User-Agent: --cookie NAME=VALUE … --header 'User-Agent: …'"
+        )
+        status = 1
+    except (ChatgptFreeError, requests.RequestException) as error:
+        words = _in_short(error, url, "no answer from", TIMEOUT)
+        status = 1
+    except ValueError as error:
+        # the library's ValueErrors name a wrong argument
+        words = str(error)
+        status = 2
+    except OSError as error:
+        words = str(error)
+        status = 1
+    for pattern, own in _TERMINAL_WORDS.items():
+        words = re.sub(pattern, own, words)
+    _complain(words)
+    return status
+
+
 def _complain(words: str) -> None:
     words = words.replace(_HANDING_OVER, "--cookie NAME=VALUE … --header 'User-Agent: …'")
     print(f"chatgptfree: {_one_line(words)}", file=sys.stderr, flush=True)
 
 
 def _run(argv: Optional[Sequence[str]]) -> int:
+    """Do what the arguments ask for, and return the exit status."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.demo and arguments.url:
-        parser.error("--demo has a site of its own, so it goes without --url")
+    arguments = _parsed(parser, argv)
     if arguments.debug:
         _show_log()
     with contextlib.ExitStack() as stack:
-        # read here again: the environment may have changed since the import
-        url = arguments.url or os.environ.get("CHATGPTFREE_URL", "").strip() or None
+        url = arguments.url
         if arguments.demo:
             url = stack.enter_context(demo_site())
+        elif url is None:
+            # read here again: the environment may have changed since the import
+            url = os.environ.get("CHATGPTFREE_URL", "").strip() or None
         bot = ChatgptFree(
             url,
             model=arguments.model,
@@ -3518,118 +3603,55 @@ def _run(argv: Optional[Sequence[str]]) -> int:
             timeout=arguments.timeout,
             cookies=dict(arguments.cookie),
             headers=dict(arguments.header),
-            image=arguments.image,
+            image=next(iter(arguments.image), None),
             web_search=arguments.search,
             max_time=arguments.max_time,
         )
         stack.enter_context(bot)
-        try:
-            return _do(parser, arguments, bot)
-        except (ChatgptFreeError, requests.RequestException) as error:
-            _complain(_in_short(error, bot.url, "no answer from", arguments.timeout))
-            return 1
+        if arguments.models:
+            return _attempt(lambda: _print_models(bot), bot.url)
+        if arguments.chat is None:
+            file = None
+            chat = bot.conversation(arguments.system)
+        else:
+            file = _ChatFile(arguments.chat, arguments.system, bot)
+            chat = file.conversation()
+        prompt = _prompt(arguments.prompt)
+        if prompt is None:
+            return _converse(chat, file)
+        if not prompt and arguments.demo:
+            prompt = "Hello"
+        if not prompt:
+            parser.error("the prompt is empty")
+        return _ask(chat, prompt, file)
 
 
-def _do(parser: Any, arguments: Any, bot: ChatgptFree) -> int:
-    """Do what the arguments ask for, and return the exit status."""
-    if arguments.models:
-        for name in bot.list_models():
-            print(name, flush=True)
-        return 0
-    chat = bot.conversation(messages=_loaded(arguments.chat))
-    if arguments.system:
-        _put_system(chat, arguments.system)
-    typed = " ".join(arguments.prompt)
-    is_piped = _is_piped()
-    if not typed and not is_piped and sys.stdin is not None and sys.stdin.isatty():
-        return _converse(chat, arguments)
-    parts = [typed]
-    if typed == "-" and sys.stdin is not None:
+def _print_models(bot: ChatgptFree) -> None:
+    for name in bot.list_models():
+        print(name, flush=True)
+
+
+def _prompt(words: Sequence[str]) -> Optional[str]:
+    """What to ask: the words of the command, and what is piped to it.
+
+    None if there are neither words nor a pipe, but a terminal, for a conversation.
+    """
+    typed = " ".join(words)
+    reads = _is_piped()
+    if typed == "-":
         # as many commands have it: standard input, whatever that is
-        parts = [_read_standard_input()]
-    elif is_piped:
+        typed = ""
+        reads = True
+    if not typed and not reads and _is_terminal(sys.stdin):
+        return None
+    parts = [typed]
+    if reads:
         parts.append(_read_standard_input())
-    prompt = "\n\n".join(part for part in parts if part.strip())
-    if not prompt and arguments.demo:
-        prompt = "Hello"
-    if not prompt:
-        parser.error("the prompt is empty")
-    _ask_and_save(chat, prompt, arguments.chat)
-    return 0
-
-
-def _ask_and_save(chat: Conversation, prompt: str, file: Optional[str]) -> None:
-    """Print the answer to `prompt`, and its sources, and save what was said."""
-    # a turn that brings some text makes a new list
-    before = chat.messages
-    try:
-        reply = _print_answer(chat.stream(prompt))
-        if reply.sources:
-            print(flush=True)
-        for i, source in enumerate(reply.sources, 1):
-            print(_one_line(f"{i}. {source['title']} {source['url']}"), flush=True)
-    finally:
-        # what had come of a broken answer is saved as well
-        if file is not None and chat.messages is not before:
-            _save(chat.messages, file)
-
-
-def _loaded(file: Optional[str]) -> Optional[list[Any]]:
-    """The messages that a file holds, None for a file that doesn't exist yet."""
-    if file is None:
-        return None
-    folder = os.path.dirname(os.path.abspath(file))
-    if not os.path.isdir(folder):
-        raise ValueError(f"there is no folder {folder} for {file}")
-    if os.path.exists(file) and not os.path.isfile(file):
-        raise ValueError(f"{file} is no file that a conversation could be saved in")
-    try:
-        with open(file, encoding="utf-8-sig") as saved:
-            messages = json.loads(saved.read() or "[]")
-        if not isinstance(messages, list):
-            raise TypeError(f"it is a {type(messages).__name__}")
-        format_prompt([*messages, {"role": "user", "content": "-"}])
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} holds no conversation: {error}") from error
-    return messages
-
-
-def _save(messages: Sequence[Mapping[str, Any]], file: str) -> None:
-    """Write a conversation to a file, which is whole at any moment."""
-    from shutil import copymode
-    from tempfile import NamedTemporaryFile
-
-    # the file that a link leads to
-    path = os.path.realpath(file)
-    folder = os.path.dirname(path)
-    temporary = NamedTemporaryFile("w", dir=folder, encoding="utf-8", delete=False)  # noqa: SIM115
-    try:
-        with temporary:
-            json.dump(messages, temporary, ensure_ascii=False, indent=1)
-            temporary.write("\n")
-        if os.path.exists(path):
-            copymode(path, temporary.name)
-        os.replace(temporary.name, path)
-    except BaseException:
-        # an interrupt can come when it is renamed already
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary.name)
-        raise
-
-
-def _put_system(chat: Conversation, system: str) -> None:
-    """Let a conversation begin with instructions, in place of those of a saved one."""
-    said = list(chat.messages)
-    if said and said[0]["role"] == "system":
-        said.pop(0)
-    chat.messages = [{"role": "system", "content": system}, *said]
+    return "\n\n".join(part for part in parts if part.strip())
 
 
 def _is_piped() -> bool:
-    """Is standard input a pipe or a file? A device may be empty, or have no end."""
-    # not at the top: as is argparse, it is used here only
+    """Is standard input a pipe, a socket or a file? A device may be empty, or have no end."""
     import stat
 
     try:
@@ -3637,11 +3659,15 @@ def _is_piped() -> bool:
     except (AttributeError, OSError, ValueError):
         # it is closed, or replaced
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+    # programs that Node starts have a socket
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
 
 
 def _read_standard_input() -> str:
     """The text of standard input. If that takes long, the user is told what is waited for."""
+    if sys.stdin is None:
+        # it was closed
+        return ""
     notice = threading.Timer(NOTICE_AFTER, _complain, ["reading standard input …"])
     notice.daemon = True
     notice.start()
@@ -3652,16 +3678,77 @@ def _read_standard_input() -> str:
     try:
         return raw.decode("utf-8-sig").rstrip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"standard input is not UTF-8 text: {error}") from error
+        advice = "an image goes along with --image FILE"
+        raise ValueError(f"standard input is not UTF-8 text ({error}); {advice}") from error
 
 
-def _converse(chat: Conversation, arguments: Any) -> int:
-    """Read questions and print answers, until the end of the input, `exit` or `quit`."""
+def _ask(chat: Conversation, question: str, file: Optional[_ChatFile]) -> int:
+    """Print the answer, save what was said, and return the exit status."""
+    before = len(chat.messages)
+    saved = 0
+    try:
+        status = _attempt(lambda: _print_reply(chat, question), chat._bot.url)
+    finally:
+        # what had come of a broken answer is saved as well
+        if file is not None and len(chat.messages) > before:
+            saved = _attempt(functools.partial(file.save, chat.messages))
+    return status or saved
+
+
+def _print_reply(chat: Conversation, question: str) -> None:
+    """Print the answer, its sources, and why it was cut, if it was."""
+    with _log_below(chat):
+        reply = _print_answer(chat.stream(question))
+    if reply.sources:
+        print(flush=True)
+    for i, source in enumerate(reply.sources, 1):
+        address = source["url"]
+        title = source.get("title", address)
+        if title != address:
+            address = f"{title} {address}"
+        print(_one_line(f"{i}. {address}"), flush=True)
+    if reply.finish_reason in _CUT:
+        _complain(_CUT[reply.finish_reason])
+
+
+@contextlib.contextmanager
+def _log_below(chat: Conversation) -> Iterator[None]:
+    """Keep what is logged in the middle of an answer until there is a line end behind its text."""
+    before = len(chat.messages)
+    held = []
+
+    def hold(record: logging.LogRecord) -> bool:
+        # with the first piece of an answer, a conversation has more messages
+        has_begun = len(chat.messages) > before
+        if has_begun:
+            held.append(record)
+        return not has_begun
+
+    _log.addFilter(hold)
+    try:
+        yield
+    finally:
+        _log.removeFilter(hold)
+        for record in held:
+            _log.handle(record)
+
+
+def _show_log() -> None:
+    """Show the library's log on standard error."""
+    handler = logging.StreamHandler()
+    _log.handlers.clear()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.DEBUG)
+
+
+def _converse(chat: Conversation, file: Optional[_ChatFile]) -> int:
+    """Read questions and print answers, until the user leaves."""
     readline = _line_editor()
     print("Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.", file=sys.stderr, flush=True)
     while True:
         try:
-            question = input("> ").rstrip()
+            question = re.sub(_KEYS, "", input("> ")).rstrip()
         except EOFError:
             print(flush=True)
             return 0
@@ -3671,23 +3758,10 @@ def _converse(chat: Conversation, arguments: Any) -> int:
             if readline is not None and readline.get_line_buffer():
                 continue
             return 130
-        if question.strip() in ("exit", "quit"):
+        if question.strip() in ("exit", "quit", "/exit", "/quit", ":q"):
             return 0
-        if not question.strip():
-            continue
-        try:
-            _ask_and_save(chat, question, arguments.chat)
-        except (ChatgptFreeError, requests.RequestException) as error:
-            _complain(_in_short(error, chat._bot.url, "no answer from", arguments.timeout))
-        except BrokenPipeError:
-            # `main` knows what to do
-            raise
-        except OSError as error:
-            # what was said can't be saved
-            _complain(str(error))
-        except KeyboardInterrupt:
-            # enough of this answer
-            pass
+        if question.strip():
+            _ask(chat, question, file)
 
 
 def _line_editor() -> Any:
@@ -3701,13 +3775,158 @@ def _line_editor() -> Any:
     return readline
 
 
-def _show_log() -> None:
-    """Show the library's log on standard error."""
-    handler = logging.StreamHandler()
-    _log.handlers.clear()
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    _log.addHandler(handler)
-    _log.setLevel(logging.DEBUG)
+class _ChatFile:
+    """The file of --chat: a conversation as JSON.
+
+    Several commands can use it at a time: each adds its turns to what the file holds by then.
+
+    name: its path, as the user gave it.
+    system: instructions that stand in place of those in the file, if there are any.
+
+    Raises ValueError if the file couldn't be written.
+    """
+
+    def __init__(self, name: str, system: Optional[str], bot: ChatgptFree) -> None:
+        from tempfile import TemporaryFile
+
+        self.name = name
+        self.system = system
+        self.bot = bot
+        # the file that a link leads to
+        self.path = os.path.realpath(name)
+        # how many messages of the conversation it holds
+        self.saved = 0
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise ValueError(f"'{name}' is no file that a conversation could be saved in")
+        try:
+            try:
+                open(self.path, "r+b").close()
+            except (FileNotFoundError, PermissionError):
+                # a new file can take its place
+                TemporaryFile(dir=os.path.dirname(self.path)).close()
+        except OSError as error:
+            reason = error.strerror
+            raise ValueError(f"no conversation can be saved in '{name}': {reason}") from error
+
+    def conversation(self) -> Conversation:
+        """The conversation that the file holds. A file that doesn't exist yet holds a new one."""
+        messages = []
+        try:
+            if os.path.exists(self.path):
+                with open(self.path, encoding="utf-8-sig") as file:
+                    messages = json.loads(file.read() or "[]")
+            if not isinstance(messages, list):
+                raise TypeError(f"it is a {type(messages).__name__}")
+            chat = self.bot.conversation(messages=messages)
+            if self.system:
+                if messages and messages[0]["role"] == "system":
+                    messages.pop(0)
+                chat = self.bot.conversation(self.system, messages)
+            # what can be read can have a part that can't be written
+            _as_json(chat.messages)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{self.name} holds no conversation: {error}") from error
+        self.saved = len(chat.messages)
+        return chat
+
+    def save(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Add what the file doesn't hold yet of these messages. If it is gone, write all."""
+        new = messages[self.saved :]
+        try:
+            with _locked(os.path.dirname(self.path)):
+                said = messages
+                if os.path.exists(self.path):
+                    said = [*self.conversation().messages, *new]
+                raw = _as_json(said)
+                try:
+                    _replace(self.path, raw)
+                except OSError:
+                    _overwrite(self.path, raw)
+        except (OSError, ValueError) as error:
+            raise OSError(f"what was said is not saved in {self.name}: {error}") from error
+        self.saved = len(messages)
+
+
+def _as_json(messages: Sequence[Mapping[str, Any]]) -> bytes:
+    text = json.dumps(messages, ensure_ascii=False, indent=1)
+    return f"{text}\n".encode()
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Let one command at a time save in a folder, where the system has such locks."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            # that unlocks it, too
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _replace(path: str, raw: bytes) -> None:
+    """Put a new file in the place of one, or of none, which so is whole at any moment.
+
+    Some systems don't let it have that place, or the permissions of the other.
+    """
+    from shutil import copymode
+    from tempfile import NamedTemporaryFile
+
+    folder = os.path.dirname(path)
+    temporary = NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115
+    try:
+        with temporary:
+            temporary.write(raw)
+        if os.path.exists(path):
+            if os.stat(path).st_nlink > 1:
+                raise OSError(f"{path} has another name, which would keep the old text")
+            copymode(path, temporary.name)
+        os.replace(temporary.name, path)
+    except BaseException:
+        # an interrupt can come when it is renamed already
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary.name)
+        raise
+
+
+def _overwrite(path: str, raw: bytes) -> None:
+    """Write a file in place. If that fails, it gets back what it held."""
+    # makes a file where there is none, and cuts none
+    with open(path, "a+b") as file:
+        file.seek(0)
+        before = file.read()
+    try:
+        _fill(path, raw)
+    except BaseException:
+        _fill(path, before)
+        raise
+
+
+def _fill(path: str, raw: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.write(raw)
+        file.truncate()
+
+
+def _parsed(parser: Any, argv: Optional[Sequence[str]]) -> Any:
+    """The arguments, checked. Options can stand between the words of the prompt."""
+    if argv is None:
+        argv = sys.argv[1:]
+    # What follows "--" is no option. argparse forgets that here, if "--" comes first.
+    words = [*argv, "--"]
+    end = words.index("--")
+    arguments, unknown = parser.parse_known_intermixed_args(words[:end])
+    arguments.prompt += words[end + 1 : -1]
+    if unknown:
+        # words of the prompt follow it
+        parser.error(f"there is no option {unknown[0]}")
+    if len(arguments.image) > 1:
+        parser.error("one image goes with a prompt, so give --image once")
+    if arguments.demo and arguments.url is not None:
+        parser.error("--demo has a site of its own, so it goes without --url")
+    return arguments
 
 
 def _parser() -> Any:
@@ -3728,14 +3947,11 @@ def _parser() -> Any:
 
         return read
 
-    def seconds(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = 0
-        if not number > 0:
-            raise argparse.ArgumentTypeError(f"must be over 0 seconds, not {text!r}")
-        return number
+    def image(text: str) -> str:
+        if not os.path.exists(text):
+            advice = "save the image in one first"
+            raise argparse.ArgumentTypeError(f"there is no file {text!r}; {advice}")
+        return text
 
     parser = Parser(
         prog="chatgptfree",
@@ -3745,72 +3961,31 @@ def _parser() -> Any:
   chatgptfree "What is the capital of France?"
   git diff | chatgptfree "Review this change:"
   chatgptfree --url https://my-own-site.example/help/      (a conversation)
-  chatgptfree --chat paris.json "And its river?"           (goes on another day)""",
+  chatgptfree --chat paris.json "And its river?"           (goes on another day)
+  python -m chatgptfree --demo Hello                       (in a clone)""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    prompt_help = (
+        "what to ask; the text of a pipe or a file on standard input goes with it, and - stands "
+        "for it alone. At a terminal, without a prompt, a conversation begins"
+    )
+    cookie = pair("=", "NAME=VALUE")
+    header = pair(":", "NAME:VALUE")
+    repeatable: Any = {"action": "append", "default": []}
     add = parser.add_argument
-    add(
-        "prompt",
-        nargs="*",
-        metavar="PROMPT",
-        help="what to ask; the text of a pipe or a file on standard input goes with it, and - "
-        "stands for it alone. At a terminal, without a prompt, a conversation begins",
-    )
-    add(
-        "--url",
-        metavar="U",
-        help="a page that shows the chat (default: $CHATGPTFREE_URL, or https://chatgptfree.ai)",
-    )
-    add(
-        "-m",
-        "--model",
-        metavar="M",
-        help="a bot of the page, by name or number (default: its first)",
-    )
+    add("prompt", nargs="*", metavar="PROMPT", help=prompt_help)
+    add("--url", metavar="U", help="its page (default: $CHATGPTFREE_URL, or chatgptfree.ai)")
+    add("-m", "--model", metavar="M", help="a bot of the page, by name or number (default: first)")
     add("--models", action="store_true", help="print the names of the page's bots, and no more")
-    add(
-        "-s",
-        "--system",
-        metavar="TEXT",
-        help="instructions that go before the prompt, and replace those in the file of --chat",
-    )
-    add(
-        "-i",
-        "--image",
-        metavar="FILE",
-        help="a JPEG, PNG or WebP to send with each prompt",
-    )
+    add("-s", "--system", metavar="TEXT", help="instructions, in place of those in a --chat file")
+    add("-i", "--image", type=image, **repeatable, metavar="FILE", help="a JPEG, PNG or WebP")
     add("--search", action="store_true", default=None, help="let the bot search the web first")
-    add(
-        "--chat",
-        metavar="FILE",
-        help="go on with the conversation in FILE, and save it there (JSON)",
-    )
+    add("--chat", metavar="FILE", help="go on with the conversation in FILE, and save it there")
     add("--proxy", metavar="P", help="URL of a proxy for http and https")
-    add(
-        "--timeout",
-        type=seconds,
-        default=TIMEOUT,
-        metavar="S",
-        help=f"seconds without a byte to wait (default: {TIMEOUT:g})",
-    )
-    add("--max-time", type=seconds, metavar="S", help="seconds for each call (default: no limit)")
-    add(
-        "--cookie",
-        type=pair("=", "NAME=VALUE"),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a cookie for the site; repeatable",
-    )
-    add(
-        "--header",
-        type=pair(":", "NAME:VALUE"),
-        action="append",
-        default=[],
-        metavar="NAME:VALUE",
-        help="a header for the site; repeatable",
-    )
+    add("--timeout", type=float, metavar="S", help="seconds without a byte (default: 120)")
+    add("--max-time", type=float, metavar="S", help="seconds for each call (default: no limit)")
+    add("--cookie", type=cookie, **repeatable, metavar="NAME=VALUE", help="a cookie; repeatable")
+    add("--header", type=header, **repeatable, metavar="NAME:VALUE", help="a header; repeatable")
     add("--demo", action="store_true", help="ask a stand-in site on this machine")
     add("--debug", action="store_true", help="show a log on standard error, for bug reports")
     add("--version", action="version", version=f"%(prog)s {__version__}")
