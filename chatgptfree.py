@@ -3453,7 +3453,7 @@ def _demo_answer(prompt: str) -> str:
 
 # Why an answer was cut, if it was, by its `finish_reason`.
 _CUT = {
-    "length": "the answer was cut: it reached the longest length that the site lets it have",
+    "length": "the answer was cut: it has reached the site's limit of length",
     "content_filter": "the answer was cut by a content filter",
 }
 # What the library's messages say to Python's users, and what a terminal's user knows it as.
@@ -3610,12 +3610,11 @@ def _run(argv: Optional[Sequence[str]]) -> int:
         stack.enter_context(bot)
         if arguments.models:
             return _attempt(lambda: _print_models(bot), bot.url)
-        if arguments.chat is None:
-            file = None
-            chat = bot.conversation(arguments.system)
-        else:
+        file = None
+        chat = bot.conversation(arguments.system)
+        if arguments.chat is not None:
             file = _ChatFile(arguments.chat, arguments.system, bot)
-            chat = file.conversation()
+            chat = file.chat
         prompt = _prompt(arguments.prompt)
         if prompt is None:
             return _converse(chat, file)
@@ -3691,7 +3690,7 @@ def _ask(chat: Conversation, question: str, file: Optional[_ChatFile]) -> int:
     finally:
         # what had come of a broken answer is saved as well
         if file is not None and len(chat.messages) > before:
-            saved = _attempt(functools.partial(file.save, chat.messages))
+            saved = _attempt(file.save)
     return status or saved
 
 
@@ -3776,40 +3775,46 @@ def _line_editor() -> Any:
 
 
 class _ChatFile:
-    """The file of --chat: a conversation as JSON.
+    """The file of --chat, which holds a conversation as JSON.
 
     Several commands can use it at a time: each adds its turns to what the file holds by then.
 
     name: its path, as the user gave it.
     system: instructions that stand in place of those in the file, if there are any.
 
-    Raises ValueError if the file couldn't be written.
+    Raises ValueError if it holds something else, or if no conversation can be saved in it.
     """
 
     def __init__(self, name: str, system: Optional[str], bot: ChatgptFree) -> None:
-        from tempfile import TemporaryFile
-
         self.name = name
         self.system = system
         self.bot = bot
         # the file that a link leads to
         self.path = os.path.realpath(name)
-        # how many messages of the conversation it holds
-        self.saved = 0
+        self.folder = os.path.dirname(self.path)
+        self.check()
+        # the conversation that goes on, and how many of its messages are in the file
+        self.chat = self.read()
+        self.saved = len(self.chat.messages)
+
+    def check(self) -> None:
+        """Raise ValueError if the file couldn't be written."""
+        from tempfile import TemporaryFile
+
         if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise ValueError(f"'{name}' is no file that a conversation could be saved in")
+            raise ValueError(f"{self.name!r} is no file that a conversation could be saved in")
         try:
             try:
                 open(self.path, "r+b").close()
             except (FileNotFoundError, PermissionError):
                 # a new file can take its place
-                TemporaryFile(dir=os.path.dirname(self.path)).close()
+                TemporaryFile(dir=self.folder).close()
         except OSError as error:
-            reason = error.strerror
-            raise ValueError(f"no conversation can be saved in '{name}': {reason}") from error
+            words = f"no conversation can be saved in {self.name!r}: {error.strerror}"
+            raise ValueError(words) from error
 
-    def conversation(self) -> Conversation:
-        """The conversation that the file holds. A file that doesn't exist yet holds a new one."""
+    def read(self) -> Conversation:
+        """The conversation that the file holds now; a new one if there is no file."""
         messages = []
         try:
             if os.path.exists(self.path):
@@ -3826,17 +3831,16 @@ class _ChatFile:
             _as_json(chat.messages)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.name} holds no conversation: {error}") from error
-        self.saved = len(chat.messages)
         return chat
 
-    def save(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Add what the file doesn't hold yet of these messages. If it is gone, write all."""
-        new = messages[self.saved :]
+    def save(self) -> None:
+        """Add what the file doesn't hold yet; write all, if it is gone."""
+        messages = self.chat.messages
         try:
-            with _locked(os.path.dirname(self.path)):
+            with _locked(self.folder):
                 said = messages
                 if os.path.exists(self.path):
-                    said = [*self.conversation().messages, *new]
+                    said = [*self.read().messages, *messages[self.saved :]]
                 raw = _as_json(said)
                 try:
                     _replace(self.path, raw)
@@ -3948,7 +3952,8 @@ def _parser() -> Any:
         return read
 
     def image(text: str) -> str:
-        if not os.path.exists(text):
+        # neither an address nor "-", for standard input, is a file
+        if os.path.isdir(text) or not os.path.exists(text):
             advice = "save the image in one first"
             raise argparse.ArgumentTypeError(f"there is no file {text!r}; {advice}")
         return text
@@ -3982,7 +3987,7 @@ def _parser() -> Any:
     add("--search", action="store_true", default=None, help="let the bot search the web first")
     add("--chat", metavar="FILE", help="go on with the conversation in FILE, and save it there")
     add("--proxy", metavar="P", help="URL of a proxy for http and https")
-    add("--timeout", type=float, metavar="S", help="seconds without a byte (default: 120)")
+    add("--timeout", type=float, metavar="S", help="seconds without a byte (120; 20 to connect)")
     add("--max-time", type=float, metavar="S", help="seconds for each call (default: no limit)")
     add("--cookie", type=cookie, **repeatable, metavar="NAME=VALUE", help="a cookie; repeatable")
     add("--header", type=header, **repeatable, metavar="NAME:VALUE", help="a header; repeatable")

@@ -18,6 +18,7 @@ import base64
 import builtins
 import code
 import concurrent.futures
+import configparser
 import contextlib
 import copy
 import doctest
@@ -46,6 +47,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 import traceback
@@ -5812,13 +5814,13 @@ def test_an_interrupt_while_printing_closes_the_answer(screen):
     assert closed == [True]
 
 
-COLUMNS = {"usual": (80, WAITING), "narrow": (11, "waiting fo"), "unknown": (0, WAITING)}
+COLUMNS = {"usual": (80, WAITING), "narrow": (11, "waiting "), "unknown": (0, WAITING)}
 
 
 @pytest.mark.parametrize(("columns", "notice"), COLUMNS.values(), ids=COLUMNS)
 def test_a_notice_stands_on_one_line_until_the_first_piece(screen, columns, notice):
     stdout, stderr = screen(io.StringIO(), TerminalStream(), columns)
-    wiped = f"{notice}\r{' ' * len(notice)}\r"
+    wiped = f"{notice}\r{' ' * len(notice + '^C')}\r"
 
     def texts():
         assert stderr.getvalue() == notice
@@ -5835,7 +5837,7 @@ def test_the_notice_is_wiped_where_no_answer_comes(screen, error):
     stdout, stderr = screen(io.StringIO(), TerminalStream())
     with pytest.raises(type(error)):
         show(streamed(error=error))
-    assert (stdout.getvalue(), stderr.getvalue()) == ("", f"{WAITING}\r{' ' * 26}\r")
+    assert (stdout.getvalue(), stderr.getvalue()) == ("", f"{WAITING}\r{' ' * 28}\r")
 
 
 NO_TERMINALS = {"file": FileStream, "IDLE": IdleStream, "application": BareStream}
@@ -6405,7 +6407,9 @@ def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
 
 # --------------------------------------------------------------------------------- What is used
 
-POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="signals and network errors of POSIX")
+POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="signals, shells and links of POSIX")
+NEEDS_PTY = pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals")
+HELP_LINE = "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n"
 
 
 def has_gnu_readline():
@@ -6417,19 +6421,16 @@ def has_gnu_readline():
 
 
 NEEDS_READLINE = pytest.mark.skipif(not has_gnu_readline(), reason="there is no GNU readline")
-NEEDS_PTY = pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals")
-NEEDS_SH = pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
-HELP_LINE = "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n"
 
 
 @pytest.fixture
 def standard_input(monkeypatch, tmp_path):
-    """Make a file with a text standard input."""
+    """A function that makes a file with these bytes, or with this text, standard input."""
     with contextlib.ExitStack() as stack:
 
-        def use(text):
+        def use(contents):
             path = tmp_path / "stdin"
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
             monkeypatch.setattr(sys, "stdin", stack.enter_context(path.open(encoding="utf-8")))
 
         yield use
@@ -6454,18 +6455,38 @@ def keyboard(monkeypatch):
     return use
 
 
-def run_command(*arguments, **options):
-    """The command line in a process of its own."""
-    return run_python(MODULE, *arguments, **options)
+@pytest.fixture
+def when_printed(monkeypatch):
+    """A function: standard output does something when it is given a certain text to print."""
+
+    def use(text, action):
+        class Screen(io.StringIO):
+            def write(self, given):
+                if given == text:
+                    action()
+                return super().write(given)
+
+        monkeypatch.setattr(sys, "stdout", Screen())
+
+    return use
 
 
-def run_without(package, *arguments, **options):
+def fail_with(error):
+    """A function that raises this error, whatever it is given."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    return fail
+
+
+def run_without(package, *arguments):
     """The command line in a process of its own, where a package is not installed."""
     script = (
         f"import runpy, sys; sys.modules[{package!r}] = None; "
         f"sys.argv[0] = 'chatgptfree.py'; runpy.run_path({MODULE!r}, run_name='__main__')"
     )
-    return run_python("-c", script, *arguments, **options)
+    return run_python("-c", script, *arguments)
 
 
 class Terminal:
@@ -6473,45 +6494,56 @@ class Terminal:
 
     HOLD = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 
-    def __init__(self, *arguments):
-        command = [sys.executable, "-c", self.HOLD, sys.executable, MODULE, *arguments]
-        environment = {**os.environ, "TERM": "dumb", "PYTHONUTF8": "1"}
+    def __init__(self, *arguments, kind="dumb", columns=80):
+        shell = ["sh", "-c", f'stty cols {columns}; exec "$@"', "sh"]
+        command = [sys.executable, "-c", self.HOLD, *shell, sys.executable, MODULE, *arguments]
+        environment = {**os.environ, "TERM": kind, "PYTHONUTF8": "1"}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
         )
         self.screen = ""
 
-    def wait_for(self, text):
-        """Read until `text` has appeared, and return all up to it."""
+    def shows(self, text, seconds=20):
+        """Read until `text` has appeared. False if nothing more comes for so long."""
         while text not in self.screen:
-            if not select.select([self.process.stdout], [], [], 20)[0]:
-                self.fail(f"{text!r} not in {self.screen!r}")
+            if not select.select([self.process.stdout], [], [], seconds)[0]:
+                return False
             raw = self.process.stdout.read(4096)
             if not raw:
                 self.fail(f"the command line has ended: {self.screen!r}")
-            # Without what turns bracketed paste on and off.
-            self.screen = re.sub("\x1b\\[\\?2004[hl]\r?", "", self.screen + raw.decode())
+            self.screen += raw.decode()
+        return True
+
+    def wait_for(self, text):
+        """Read until `text` has appeared, and return all up to it."""
+        if not self.shows(text):
+            self.fail(f"{text!r} not in {self.screen!r}")
         seen, _, self.screen = self.screen.partition(text)
-        return seen + text
+        # without what turns bracketed paste on and off
+        return re.sub("\x1b\\[\\?2004[hl]\r?", "", seen + text)
 
     def type(self, text):
         self.process.stdin.write(text.encode())
 
     def interrupt(self):
-        """Type Ctrl-C at the prompt. Again if need be: readline can overlook it while it draws."""
+        """Type Ctrl-C, and return what is shown up to the prompt.
+
+        Again if need be: a signal that comes just before a system call doesn't end that.
+        """
         self.type("\x03")
-        if not select.select([self.process.stdout], [], [], 5)[0]:
+        if not self.shows("> ", seconds=1):
             self.type("\x03")
+        return self.wait_for("> ")
 
     def exit_status(self, key=""):
         """Type `key` to end it.
 
         Again if need be: readline can lose what comes in the moment it shows its prompt.
         """
-        for _ in range(4):
+        for _ in range(10):
             self.type(key)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(timeout=5)
+                return self.process.wait(timeout=2)
         return self.fail(f"{key!r} does not end it")
 
     def fail(self, words):
@@ -6520,29 +6552,21 @@ class Terminal:
         pytest.fail(words)
 
 
-class NarrowTerminal(Terminal):
-    HOLD = (
-        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode("
-        """pty.spawn(['sh', '-c', 'stty cols 20; exec "$0" "$@"', *sys.argv[1:]])))"""
-    )
-
-
-class Xterm(Terminal):
-    HOLD = "import os; os.environ['TERM'] = 'xterm'; " + Terminal.HOLD
-
-
 def echo_history(handler, form):
-    if form["message"].startswith("wait"):
+    if form["message"].endswith(("wait", "wait\nAssistant:")):
+        handler.head()
+        handler.wait_for_hang_up()
+    elif form["message"].startswith("begin"):
         handler.chunks(chunk("Let me think"), end=False)
         handler.wait_for_hang_up()
     else:
         handler.chunks(chunk(f"[{form['message']}]".replace("\n", "|")), chunk("\x1b[31m"), DONE)
 
 
-def start_shell(command, **options):
+def start_shell(command):
     """Start a line of the shell, in which "$0" "$1" is the command line."""
     command = ["sh", "-c", command, sys.executable, MODULE]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def demo_answer_to(prompt):
@@ -6552,14 +6576,10 @@ def demo_answer_to(prompt):
 # ----------------------------------------------------------------------------------- The demo site
 
 
-def test_the_demo_site_quotes_the_prompt_and_checks_the_nonce(without_pauses):
+def test_the_demo_site_quotes_the_prompt_until_it_is_left(without_pauses):
     with demo_site() as url:
-        bot = ChatgptFree(url)
-        assert bot.complete('if a<b: print("x")  \n %41') == demo_answer_to(
-            'if a<b: print("x")  \n %41'
-        )
-        forget_the_nonce(bot)
-        assert bot.complete("Hello") == DEMO_ANSWER
+        prompt = 'if a<b: print("x")  \n %41'
+        assert ChatgptFree(url).complete(prompt) == demo_answer_to(prompt)
     with pytest.raises(requests.ConnectionError):
         ChatgptFree(url).complete("Hi")
 
@@ -6574,11 +6594,8 @@ def test_the_demo_site_quotes_the_last_question_of_a_conversation(without_pauses
 def test_the_demo_site_remembers_a_name(without_pauses):
     with demo_site() as url:
         chat = ChatgptFree(url).conversation()
-        answers = [
-            chat.complete("My name is Ann."),
-            chat.complete("Hello"),
-            chat.complete("What is my name?"),
-        ]
+        questions = ["My name is Ann.", "Hello", "What is my name?"]
+        answers = [chat.complete(question) for question in questions]
         stranger = ChatgptFree(url).complete("What is my name?")
     assert answers == [
         "Hello Ann! This is the demo site. Ask it what your name is.",
@@ -6588,18 +6605,16 @@ def test_the_demo_site_remembers_a_name(without_pauses):
     assert stranger == demo_answer_to("What is my name?")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "HELLO",
-        "  two\n\n    lines \t",
-        "ümläut 🌍 <b>&amp;</b>",
-        "data: [DONE]\n\nmore",
-        "x" * 9999,
-        " \n",
-    ],
-    ids=["word", "blanks", "markup", "events", "long word", "blank"],
-)
+DEMO_TEXTS = {
+    "blanks": "  two\n\n    lines \t",
+    "markup": "ümläut 🌍 <b>&amp;</b>",
+    "events": "data: [DONE]\n\nmore",
+    "long word": "x" * 9999,
+    "blank": " \n",
+}
+
+
+@pytest.mark.parametrize("text", DEMO_TEXTS.values(), ids=DEMO_TEXTS)
 def test_the_demo_site_streams_the_text_that_it_is_given_for_a_prompt(text, without_pauses):
     prompts = []
 
@@ -6623,117 +6638,85 @@ def test_the_demo_site_is_sent_the_whole_of_a_conversation(without_pauses):
         assert [chat.complete("Hi") for _ in range(3)] == ["1", "2", "3"]
 
 
-def test_the_demo_site_speaks_the_classic_protocol(without_pauses):
+def test_the_demo_site_speaks_the_classic_protocol_and_checks_the_nonce(without_pauses):
     with demo_site(str.upper) as url:
-        page = requests.get(url, timeout=9)
-        nonce, post_id = (
-            re.search(rf'data-{name}="(\w+)"', page.text)[1] for name in ("nonce", "post-id")
-        )
+        page = requests.get(url, timeout=9).text
+        assert 'class="wpaicg-chat-shortcode"' in page
         form = {
-            "_wpnonce": nonce,
-            "post_id": post_id,
-            "url": url,
+            "action": "wpaicg_chat_shortcode_message",
+            "_wpnonce": re.search(r'data-nonce="(\w+)"', page)[1],
+            "post_id": re.search(r'data-post-id="(\w+)"', page)[1],
             "message": "hi you",
-            "bot_id": "0",
         }
-        form["action"] = "wpaicg_chat_shortcode_message"
-        answer = requests.post(url + "/wp-admin/admin-ajax.php", data=form, timeout=9)
-        assert 'class="wpaicg-chat-shortcode"' in page.text
-        *events, done, end = answer.text.split("\n\n")
-        choices = [json.loads(event.partition("data: ")[2])["choices"][0] for event in events]
-        assert [choice["delta"]["content"] for choice in choices] == ["HI ", "YOU"]
-        assert (done, end) == ("data: [DONE]", "")
-        stale = {**form, "_wpnonce": "old"}
-        refused = requests.post(url + "/wp-admin/admin-ajax.php", data=stale, timeout=9)
-        assert (refused.status_code, refused.text) == (403, "The link you followed has expired.")
+        ajax = url + "/wp-admin/admin-ajax.php"
+        *events, done, end = requests.post(ajax, data=form, timeout=9).text.split("\n\n")
+        refused = requests.post(ajax, data={**form, "_wpnonce": "old"}, timeout=9)
+    choices = [json.loads(event.partition("data: ")[2])["choices"][0] for event in events]
+    assert [choice["delta"]["content"] for choice in choices] == ["HI ", "YOU"]
+    assert (done, end) == ("data: [DONE]", "")
+    assert (refused.status_code, refused.text) == (403, "The link you followed has expired.")
 
 
-BROWSER_CHECK = (
-    "HTTP 403: http://HOST/wp-admin/admin-ajax.php asks for a check that needs a browser. Open its "
-    "page in one, then pass on that browser's cookies and its exact User-Agent: "
-    "cookies={…}, headers={'User-Agent': …}"
-)
+PUBLIC_ERRORS = [
+    kind
+    for kind in (getattr(chatgptfree, name) for name in chatgptfree.__all__)
+    if isinstance(kind, type) and issubclass(kind, ChatgptFreeError)
+]
+
+
+@pytest.mark.parametrize("kind", PUBLIC_ERRORS, ids=lambda kind: kind.__name__)
+def test_the_demo_site_fails_with_every_error_of_the_library(kind, without_pauses):
+    """But for a page without a chat: it has one."""
+    fail = fail_with(kind("Out of order"))
+    with demo_site(fail) as url, pytest.raises(ChatgptFreeError) as caught:
+        ChatgptFree(url).complete("Hi")
+    assert caught.type is (ChatgptFreeError if kind is ChatNotFoundError else kind)
+
 
 # What the answer of a demo site raises: the words and the attributes of what its client raises.
 DEMO_FAILURES = {
-    "error": (
-        error_with(ChatgptFreeError, 'Bän "x" & 1 < 2'),
-        'Bän "x" & 1 < 2',
-        {"partial": ""},
+    "error": (ChatgptFreeError('Bän "x" & 1 < 2'), 'Bän "x" & 1 < 2', ""),
+    "no words": (ChatgptFreeError(), "the site reported an error without words", ""),
+    "error after text": (
+        ChatgptFreeError("Overloaded", partial="one two"),
+        "the answer broke off: Overloaded",
+        "one two",
     ),
-    "error without words": (
-        error_with(ChatgptFreeError),
-        "the site reported an error without words",
-        {"partial": ""},
-    ),
-    "limit": (
-        error_with(RateLimitError, "Slow down", retry_after=7.0),
-        "HTTP 429: Slow down (try again in 7 s)",
-        {"retry_after": 7.0},
-    ),
-    "limit of a part of a second": (
-        error_with(RateLimitError, "Slow down", retry_after=6.5),
-        "HTTP 429: Slow down (try again in 7 s)",
-        {"retry_after": 7.0},
-    ),
-    "token limit": (
-        error_with(RateLimitError, "You have reached your token limit."),
-        "HTTP 429: You have reached your token limit.",
-        {"retry_after": None},
-    ),
-    "limit without words": (
-        error_with(RateLimitError),
-        "HTTP 429: Too Many Requests",
-        {"retry_after": None},
-    ),
-    "check": (error_with(BlockedError, "Just a moment..."), BROWSER_CHECK, {"partial": ""}),
     "broken off": (
-        error_with(IncompleteReplyError, "cut", partial="The capital "),
+        IncompleteReplyError("cut", partial="The capital "),
         "the answer broke off",
-        {"partial": "The capital "},
+        "The capital ",
     ),
 }
 
 
-@pytest.mark.parametrize(
-    ("raised", "words", "attributes"), DEMO_FAILURES.values(), ids=DEMO_FAILURES
-)
-def test_the_demo_site_fails_with_the_error_that_it_is_given(
-    raised, words, attributes, without_pauses, capfd
+@pytest.mark.parametrize(("raised", "words", "partial"), DEMO_FAILURES.values(), ids=DEMO_FAILURES)
+def test_the_demo_site_sends_the_words_and_the_text_of_an_error(
+    raised, words, partial, without_pauses, capfd
 ):
-    def answer(prompt):
-        raise raised
-
-    with demo_site(answer) as url, pytest.raises(ChatgptFreeError) as caught:
+    with demo_site(fail_with(raised)) as url, pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(url).complete("Hi")
-    assert caught.type is type(raised)
-    assert str(caught.value).replace(urlsplit(url).netloc, "HOST") == words
-    assert {name: getattr(caught.value, name) for name in attributes} == attributes
+    assert (str(caught.value), caught.value.partial) == (words, partial)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_demo_site_that_fails_after_some_text_gives_the_text_first(without_pauses):
-    def answer(prompt):
-        raise error_with(ChatgptFreeError, "Overloaded", partial="one two")
-
-    with demo_site(answer) as url:
-        texts, error = collect(ChatgptFree(url).stream("Hi"))
-    assert "".join(texts) == error.partial == "one two"
-    assert type(error) is IncompleteReplyError
-    assert str(error) == "the answer broke off: Overloaded"
+DEMO_LIMITS = {
+    "seconds": (RateLimitError("Slow", retry_after=7.0), "Slow (try again in 7 s)", 7.0),
+    "part of a second": (RateLimitError("Slow", retry_after=6.5), "Slow (try again in 7 s)", 7.0),
+    "no time": (RateLimitError("Your token limit."), "Your token limit.", None),
+    "no words": (RateLimitError(), "Too Many Requests", None),
+}
 
 
-def test_the_demo_site_that_breaks_off_at_once_gives_no_answer(without_pauses):
-    def answer(prompt):
-        raise IncompleteReplyError("cut")
-
-    with demo_site(answer) as url, pytest.raises(ChatgptFreeError) as caught:
+@pytest.mark.parametrize(("raised", "words", "seconds"), DEMO_LIMITS.values(), ids=DEMO_LIMITS)
+def test_the_demo_site_tells_a_limit_and_its_time(raised, words, seconds, without_pauses):
+    with demo_site(fail_with(raised)) as url, pytest.raises(RateLimitError) as caught:
         ChatgptFree(url).complete("Hi")
-    assert caught.type is IncompleteReplyError
+    assert (str(caught.value), caught.value.retry_after) == (f"HTTP 429: {words}", seconds)
 
 
 def test_the_demo_site_can_fail_once_and_then_answer(without_pauses):
-    replies = iter([error_with(RateLimitError, "Slow down", retry_after=0.0), "Hello"])
+    replies = iter([RateLimitError("Slow down", retry_after=0.0), "Hello"])
 
     def answer(prompt):
         reply = next(replies)
@@ -6766,16 +6749,14 @@ def test_the_demo_site_is_quiet_when_a_client_leaves(capfd):
 
 LEFT_OPEN = """
 from chatgptfree import *
-bot = ChatgptFree(demo_site().__enter__())
-print(bot.complete('Hello'))
-answer = bot.stream('Hello')
+answer = ChatgptFree(demo_site(str.upper).__enter__()).stream("hello you")
 print(next(answer))
 """
 
 
 def test_a_demo_site_that_is_never_left_lets_the_interpreter_end():
-    ended = run_python("-c", LEFT_OPEN, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
-    assert (ended.stdout, ended.returncode, ended.stderr) == (DEMO_ANSWER + "\nYou \n", 0, "")
+    ended = run_python("-c", LEFT_OPEN)
+    assert (ended.stdout, ended.returncode, ended.stderr) == ("HELLO \n", 0, "")
 
 
 def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, capsys, without_pauses):
@@ -6794,12 +6775,8 @@ def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, capsys, with
 
 @pytest.mark.parametrize(
     ("arguments", "stdin"),
-    [
-        pytest.param(["Hello"], "", id="argument"),
-        pytest.param([], "Hello, file\n", id="standard input"),
-        pytest.param(["-"], "Hello, file\n", id="hyphen"),
-        pytest.param([], "", id="nothing"),
-    ],
+    [(["Hello"], ""), ([], "Hello, file\n"), (["-"], "Hello, file\n"), ([], "")],
+    ids=["argument", "standard input", "hyphen", "nothing"],
 )
 def test_the_answer_is_printed_with_a_newline(
     arguments, stdin, capsys, without_pauses, standard_input
@@ -6809,19 +6786,24 @@ def test_the_answer_is_printed_with_a_newline(
     assert capsys.readouterr() == (demo_answer_to(stdin.strip() or "Hello") + "\n", "")
 
 
-def test_the_words_of_a_prompt_and_a_system_text_are_sent(mock, capsys):
-    add_classic(mock, CLASSIC_ANSWER)
-    assert main(["--url", SITE, "--system", "Be terse.", "How", "are", "you?"]) == 0
-    assert forms(mock)[0]["message"] == "System: Be terse.\nUser: How are you?\nAssistant:"
-    assert capsys.readouterr().out == "Hello, wörld 🌍\n"
+# The arguments, and the prompt and the model that they are.
+PROMPTS = {
+    "words": (["How", "are", "you?"], "How are you?", "25871"),
+    "option between": (["How", "-m", "deepseek", "are", "you?"], "How are you?", "25872"),
+    "option behind": (["How are you?", "--model", "deepseek"], "How are you?", "25872"),
+    "negative number": (["What", "is", "-1", "plus", "2?"], "What is -1 plus 2?", "25871"),
+    "hyphens first": (["--", "-m", "deepseek"], "-m deepseek", "25871"),
+    "hyphens behind": (["-m", "deepseek", "a", "--", "-m", "b"], "a -m b", "25872"),
+    "hyphens twice": (["a", "--", "b", "--", "--debug"], "a b -- --debug", "25871"),
+}
 
 
-def test_a_model_and_cookies_are_sent(mock, capsys):
+@pytest.mark.parametrize(("arguments", "prompt", "bot"), PROMPTS.values(), ids=PROMPTS)
+def test_options_stand_anywhere_before_two_hyphens(arguments, prompt, bot, mock, capsys):
     add_current(mock, CURRENT_ANSWER)
-    options = ["--model", "deepseek", "--cookie", "a=b", "--cookie", "c=d=e"]
-    assert main(["--url", SITE, *options, "Hi"]) == 0
-    assert forms(mock)[0]["bot_id"] == "25872"
-    assert mock.calls[-1].request.headers["Cookie"] == "a=b; c=d=e"
+    assert main(["--url", SITE, *arguments]) == 0
+    assert (forms(mock)[0]["message"], forms(mock)[0]["bot_id"]) == (prompt, bot)
+    assert capsys.readouterr() == ("Hello, wörld 🌍\n", "")
 
 
 def test_the_models_of_the_page_are_printed(mock, capsys):
@@ -6830,41 +6812,37 @@ def test_the_models_of_the_page_are_printed(mock, capsys):
     assert capsys.readouterr().out == "ChatGPT 5 Nano\nDeepSeek\n"
 
 
-def test_headers_of_the_command_line_are_sent(mock, capsys):
+def test_cookies_and_headers_are_sent(mock, capsys):
     add_classic(mock, CLASSIC_ANSWER)
-    options = ["--header", "User-Agent: My Browser: 7", "--header", "X-Key:a"]
-    assert main(["--url", SITE, *options, "Hi"]) == 0
+    options = ["--cookie", "a=b", "--cookie", "c=d=e", "--header", "User-Agent: My Browser: 7"]
+    assert main(["--url", SITE, *options, "--header", "X-Key:a", "Hi"]) == 0
     for call in mock.calls:
         headers = call.request.headers
+        assert headers["Cookie"] == "a=b; c=d=e"
         assert (headers["User-Agent"], headers["X-Key"]) == ("My Browser: 7", "a")
-
-
-@pytest.fixture
-def cat_picture(tmp_path):
-    path = tmp_path / "cat.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\nmeow")
-    return str(path)
 
 
 CAT_FIELD = '[{"mime_type": "image/png", "base64_data": "iVBORw0KGgptZW93"}]'
 
 
-def test_an_image_and_a_search_are_sent(mock, capsys, cat_picture):
-    add_current(mock, CURRENT_ANSWER, page=OPENAI)
-    assert main(["--url", SITE, "--image", cat_picture, "--search", "What is it?"]) == 0
-    assert forms(mock)[0]["image_inputs"] == CAT_FIELD
-    assert forms(mock, "GET")[-1]["frontend_web_search_active"] == "true"
-
-
-def test_model_system_and_image_have_short_names(mock, capsys, cat_picture):
+@pytest.mark.parametrize(
+    ("model", "system", "image"),
+    [("--model", "--system", "--image"), ("-m", "-s", "-i")],
+    ids=["long", "short"],
+)
+def test_model_system_image_and_search_are_sent(model, system, image, mock, capsys, tmp_path):
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\nmeow")
     add_current(mock, CURRENT_ANSWER, page=current_box(9, name="Other") + OPENAI)
-    assert main(["--url", SITE, "-m", "gpt", "-s", "Be terse.", "-i", cat_picture, "Hi"]) == 0
+    options = [model, "gpt", system, "Be terse.", image, str(path), "--search"]
+    assert main(["--url", SITE, *options, "Hi"]) == 0
     sent = forms(mock)[0]
     assert {name: sent[name] for name in ("bot_id", "message", "image_inputs")} == {
         "bot_id": "1",
         "message": "System: Be terse.\nUser: Hi\nAssistant:",
         "image_inputs": CAT_FIELD,
     }
+    assert forms(mock, "GET")[-1]["frontend_web_search_active"] == "true"
 
 
 def test_sources_follow_the_answer_numbered_one_a_line(mock, capsys):
@@ -6877,10 +6855,28 @@ def test_sources_follow_the_answer_numbered_one_a_line(mock, capsys):
     )
     assert main(["--url", SITE, "Hi"]) == 0
     assert capsys.readouterr().out == (
-        "Hello, wörld 🌍\n\n"
-        "1. News [31m of Paris https://a.example/\n"
-        "2. https://b.example/?x=1 https://b.example/?x=1\n"
+        "Hello, wörld 🌍\n\n1. News [31m of Paris https://a.example/\n2. https://b.example/?x=1\n"
     )
+
+
+# Why an answer ended: what is said of it.
+CUTS = {
+    "length": "chatgptfree: the answer was cut: it has reached the site's limit of length\n",
+    "content_filter": "chatgptfree: the answer was cut by a content filter\n",
+    "stop": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("reason", "words"), CUTS.items(), ids=CUTS)
+def test_a_cut_answer_is_said_on_standard_error(reason, words, monkeypatch, capsys):
+    def stream(chat, question):
+        yield "Hello"
+        return Reply("Hello", finish_reason=reason)
+
+    monkeypatch.setattr(chatgptfree.Conversation, "stream", stream)
+    assert main(["--url", SITE, "Hi"]) == 0
+    assert capsys.readouterr() == ("Hello\n", words)
 
 
 def test_each_model_is_printed_on_one_line_without_control_characters(mock, capsys):
@@ -6928,6 +6924,14 @@ def test_a_timeout_is_kept(capsys):
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
+def test_without_a_timeout_the_librarys_own_holds(mock, capsys):
+    add_classic(mock, CLASSIC_ANSWER, CLASSIC_ANSWER)
+    main(["--url", SITE, "Hi"])
+    ChatgptFree(SITE).complete("Hi")
+    command, _, library, _ = [call.request.req_kwargs["timeout"] for call in mock.calls]
+    assert command == library
+
+
 def ping_until_hang_up(handler, form):
     handler.chunks(chunk("Hello"), end=False)
     with contextlib.suppress(OSError):
@@ -6938,14 +6942,15 @@ def ping_until_hang_up(handler, form):
 def test_a_time_for_the_whole_call_is_kept(capsys):
     with Site(ping_until_hang_up) as site:
         assert main(["--url", site.url, "--max-time", "0.25", "Hi"]) == 1
-    words = "the answer broke off: the call took longer than max_time, 0.25 seconds"
+    words = "the answer broke off: the call took longer than --max-time, 0.25 seconds"
     assert capsys.readouterr() == ("Hello\n", f"chatgptfree: {words}\n")
 
 
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as leave:
         main(["--version"])
-    assert (leave.value.code, capsys.readouterr().out) == (0, "chatgptfree 2.0.0\n")
+    assert leave.value.code == 0
+    assert capsys.readouterr().out == f"chatgptfree {chatgptfree.__version__}\n"
 
 
 @pytest.fixture
@@ -6973,6 +6978,10 @@ def test_help_names_each_option(help_at):
     assert named[1:] == LONG_NAMES.split()
 
 
+def test_help_shows_how_a_clone_is_run(help_at):
+    assert "\n  python -m chatgptfree " in help_at(80)
+
+
 def test_help_fits_a_terminal(help_at):
     assert max(map(len, help_at(80).splitlines())) <= 80
 
@@ -6993,69 +7002,47 @@ def test_help_names_no_password(help_at, monkeypatch):
 
 
 @pytest.fixture
-def debug_of(capsys):
-    """A function that asks with --debug. It gives what was printed, and the lines of the log."""
+def log_put_back():
     log = logging.getLogger("chatgptfree")
     handlers, level = list(log.handlers), log.level
-
-    def ask(answer, page, *arguments, user="", query=""):
-        with Site(answer, page) as site:
-            address = site.url.replace("//", f"//{user}") + f"/?{query}"
-            main(["--debug", "--url", address, *arguments])
-        printed, log_text = capsys.readouterr()
-        return printed, log_text.replace(urlsplit(site.url).netloc, "HOST").splitlines()
-
-    yield ask
+    yield
     log.handlers[:] = handlers
     log.setLevel(level)
 
 
-def test_debug_shows_what_happens_on_standard_error(debug_of):
-    printed, lines = debug_of(current_answer, LOCAL_CURRENT, "Hi")
-    assert printed == "Hi\n"
-    assert lines == [
+@pytest.fixture
+def debug_screen(log_put_back, monkeypatch):
+    """A function that asks with --debug. It gives the lines of a screen that shows all."""
+
+    def ask(answer, page, *arguments, user="", query=""):
+        screen = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", screen)
+        monkeypatch.setattr(sys, "stderr", screen)
+        with Site(answer, page) as site:
+            address = site.url.replace("//", f"//{user}") + f"/?{query}"
+            main(["--debug", "--url", address, *arguments])
+        return screen.getvalue().replace(urlsplit(site.url).netloc, "HOST").splitlines()
+
+    return ask
+
+
+def test_debug_shows_what_happens_around_the_answer(debug_screen):
+    assert debug_screen(current_answer, LOCAL_CURRENT, "Hi", "you") == [
         "chatgptfree: page of HOST: HTTP 200",
         "chatgptfree: current protocol: ChatGPT 5 Nano",
         "chatgptfree: aipkit_cache_sse_message: HTTP 200",
         "chatgptfree: aipkit_frontend_chat_stream: HTTP 200",
-        "chatgptfree: the answer is whole, with 2 characters",
+        "Hi you",
+        "chatgptfree: the answer is whole, with 6 characters",
     ]
 
 
-def odd_answer(handler, form):
-    handler.chunks(chunk("Hello"), "event: delta_v2\ndata: {}\n\n", end=False)
-    handler.hang_up()
-
-
-def test_debug_shows_events_that_are_not_known_and_how_the_answer_ended(debug_of):
-    printed, lines = debug_of(odd_answer, CLASSIC_PAGE, "Hi")
-    assert printed == "Hello\n"
-    assert lines[2:5] == [
-        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 200",
-        "chatgptfree: events that are not known: delta_v2",
-        "chatgptfree: failed after 5 characters: ChunkedEncodingError",
-    ]
-
-
-def refuse_once(handler, form):
-    if form["_wpnonce"] == "c10d44dafd":
-        handler.server.page = classic_box("new")
-        return handler.whole("expired", 403)
-    return handler.chunks(chunk("Hello"), DONE)
-
-
-def test_debug_shows_that_the_page_is_looked_at_again(debug_of):
-    lines = debug_of(refuse_once, classic_box(), "Hi")[1]
-    assert lines == [
-        "chatgptfree: page of HOST: HTTP 200",
-        "chatgptfree: classic protocol",
-        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 403",
-        "chatgptfree: the chat is looked up again",
-        "chatgptfree: page of HOST: HTTP 200",
-        "chatgptfree: classic protocol",
-        "chatgptfree: wpaicg_chat_shortcode_message: HTTP 200",
-        "chatgptfree: the answer is whole, with 5 characters",
-    ]
+def test_debug_goes_to_standard_error(log_put_back, capsys, mock):
+    add_classic(mock, CLASSIC_ANSWER)
+    main(["--debug", "--url", SITE, "Hi"])
+    printed, log = capsys.readouterr()
+    assert printed == "Hello, wörld 🌍\n"
+    assert log.endswith("chatgptfree: the answer is whole, with 14 characters\n")
 
 
 SECRET_OPTIONS = [
@@ -7065,7 +7052,7 @@ SECRET_OPTIONS = [
 ]
 
 
-def test_debug_shows_no_secret_prompt_or_id(debug_of):
+def test_debug_shows_no_secret_prompt_or_id(debug_screen):
     asked = []
 
     def answer(handler, form):
@@ -7075,13 +7062,10 @@ def test_debug_shows_no_secret_prompt_or_id(debug_of):
         else:
             handler.whole(LOCAL_CURRENT)
 
-    printed, lines = debug_of(
+    lines = debug_screen(
         answer, "", *SECRET_OPTIONS, "my S3CRET", user="me:S3CRET@", query="key=S3CRET"
     )
-    assert (printed, lines[-1]) == (
-        "Hello\n",
-        "chatgptfree: the answer is whole, with 5 characters",
-    )
+    assert lines[-1] == "chatgptfree: the answer is whole, with 5 characters"
     # The second is the first in Base64.
     hidden = ["S3CRET", "UzNDUkVU", asked[-1]["session_id"], asked[-1]["conversation_uuid"]]
     assert [word for word in hidden if word in str(lines)] == []
@@ -7101,26 +7085,21 @@ def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, ca
 
 
 NO_NETWORK = {
-    "site": (
-        ["--url", "http://127.0.0.1:9/"],
-        "no answer from 127.0.0.1:9: Connection refused",
-    ),
-    "password": (
-        ["--url", "http://me:secret@127.0.0.1:9/"],
-        "no answer from 127.0.0.1:9: Connection refused",
-    ),
+    "site": (["--url", "http://127.0.0.1:9/"], "127.0.0.1:9"),
+    "password": (["--url", "http://me:secret@127.0.0.1:9/"], "127.0.0.1:9"),
     "proxy": (
         ["--url", "http://site.example/", "--proxy", "http://me:secret@127.0.0.1:9"],
-        "no answer from the proxy for site.example: Connection refused",
+        "the proxy for site.example",
     ),
 }
 
 
 @POSIX_ONLY
-@pytest.mark.parametrize(("arguments", "words"), NO_NETWORK.values(), ids=NO_NETWORK)
-def test_a_failure_of_the_network_is_one_short_line_with_the_host(arguments, words, capsys):
+@pytest.mark.parametrize(("arguments", "host"), NO_NETWORK.values(), ids=NO_NETWORK)
+def test_a_failure_of_the_network_is_one_short_line_with_the_host(arguments, host, capsys):
     assert main([*arguments, "Hi"]) == 1
-    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+    words = f"chatgptfree: no answer from {host}: Connection refused\n"
+    assert capsys.readouterr() == ("", words)
 
 
 # Of a site on the loopback, made for these tests, and valid for a hundred years.
@@ -7188,26 +7167,38 @@ def test_a_limit_says_when_to_try_again(mock, capsys):
 def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, capsys):
     mock.get(SITE + "/", status=403, headers={"cf-mitigated": "challenge"})
     assert main(["--url", SITE, "Hi"]) == 1
-    words = capsys.readouterr().err
-    assert words.endswith(
-        "that browser's cookies and its exact User-Agent: "
+    assert capsys.readouterr().err == (
+        f"chatgptfree: HTTP 403: {SITE}/ asks for a check that needs a browser. Open its page in "
+        "one, then pass on that browser's cookies and its exact User-Agent: "
         "--cookie NAME=VALUE … --header 'User-Agent: …'\n"
     )
-    assert (words.count("\n"), words.count("{")) == (1, 0)
 
 
-SECONDS = "must be over 0 seconds, not"
+SAVE_IT = "save the image in one first"
 
 WRONG_USAGE = {
-    "option": (["--nonsense"], "unrecognized arguments: --nonsense"),
-    "time-out of words": (["--timeout", "soon"], f"argument --timeout: {SECONDS} 'soon'"),
-    "negative time-out": (["--timeout", "-1"], f"argument --timeout: {SECONDS} '-1'"),
-    "no number": (["--timeout", "nan"], f"argument --timeout: {SECONDS} 'nan'"),
-    "no time": (["--max-time", "0"], f"argument --max-time: {SECONDS} '0'"),
+    "option": (["--nonsense"], "there is no option --nonsense"),
+    "time-out of words": (["--timeout", "soon"], "argument --timeout: invalid float value: 'soon'"),
     "cookie": (["--cookie", "s3cret"], "argument --cookie: must be NAME=VALUE"),
     "cookie without a name": (["--cookie", "=s3cret"], "argument --cookie: must be NAME=VALUE"),
     "header": (["--header", "s3cret"], "argument --header: must be NAME:VALUE"),
     "header without a name": (["--header", ": x"], "argument --header: must be NAME:VALUE"),
+    "address of an image": (
+        ["-i", "https://a.example/cat.png"],
+        f"argument -i/--image: there is no file 'https://a.example/cat.png'; {SAVE_IT}",
+    ),
+    "image on standard input": (
+        ["--image", "-"],
+        f"argument -i/--image: there is no file '-'; {SAVE_IT}",
+    ),
+    "folder for an image": (
+        ["--image", os.curdir],
+        f"argument -i/--image: there is no file '{os.curdir}'; {SAVE_IT}",
+    ),
+    "two images": (
+        ["-i", MODULE, "--image", MODULE],
+        "one image goes with a prompt, so give --image once",
+    ),
     "demo with an address": (
         ["--demo", "--url", SITE],
         "--demo has a site of its own, so it goes without --url",
@@ -7234,22 +7225,24 @@ def test_an_empty_prompt_is_wrong_usage(arguments, standard_input, capsys):
     assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
 
 
-PROXY_FORM = "proxy must name a host and may name a port: http://host:port"
+NO_ADDRESS = (
+    "an address (--url or CHATGPTFREE_URL) begins with http:// or https:// and names a host, unlike"
+)
 
+# Values that the library refuses. Its words name the options of Python, these the terminal's.
 UNUSABLE_VALUES = {
-    "address": (
-        ["--url", "site.example"],
-        "an address begins with http:// or https:// and names a host, unlike 'site.example'",
+    "address": (["--url", "site.example"], f"{NO_ADDRESS} 'site.example'"),
+    "empty address": (["--url", ""], f"{NO_ADDRESS} ''"),
+    "negative time-out": (["--timeout", "-1"], "--timeout must be over 0 seconds, not -1.0"),
+    "no time": (["--max-time", "0"], "--max-time must be over 0 seconds, not 0.0"),
+    "no number": (["--max-time", "nan"], "--max-time must be over 0 seconds, not nan"),
+    "proxy": (
+        ["--proxy", "http://host:s3cret"],
+        "--proxy must name a host and may name a port: http://host:port",
     ),
-    "proxy without a host": (["--proxy", "http://user:s3cret@"], PROXY_FORM),
-    "proxy with a wrong port": (["--proxy", "http://host:s3cret"], PROXY_FORM),
     "header of two lines": (
         ["--header", "X-Key: s3cret\nb"],
         "headers['X-Key'] can't be sent: it must be one line of Latin-1",
-    ),
-    "no image": (
-        ["--image", "no such file.png"],
-        "[Errno 2] No such file or directory: 'no such file.png'",
     ),
     "no picture": (["--image", MODULE], "the image is not a JPEG, PNG or WebP"),
 }
@@ -7261,18 +7254,34 @@ def test_a_wrong_value_is_one_line_and_exit_status_2(arguments, words, capsys):
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
+def test_a_wrong_address_of_the_environment_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("CHATGPTFREE_URL", "site.example")
+    assert main(["Hi"]) == 2
+    assert capsys.readouterr() == ("", f"chatgptfree: {NO_ADDRESS} 'site.example'\n")
+
+
 def test_a_model_that_the_page_does_not_have_is_exit_status_2(mock, capsys):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     assert main(["--url", SITE, "--model", "gpt-9", "Hi"]) == 2
-    offered = "which offers ChatGPT 5 Nano (25871), DeepSeek (25872)"
-    assert capsys.readouterr().err == f"chatgptfree: no model 'gpt-9' on {SITE}/, {offered}\n"
+    words = f"--model: no model 'gpt-9' on {SITE}/, which offers ChatGPT 5 Nano (25871), "
+    assert capsys.readouterr().err == f"chatgptfree: {words}DeepSeek (25872)\n"
 
 
-def test_a_search_that_the_bot_does_not_offer_is_exit_status_2(mock, capsys):
-    mock.get(SITE + "/", body=CURRENT_PAGE + GOOGLE)
-    assert main(["--url", SITE, "--search", "Hi"]) == 2
-    words = "ChatGPT 5 Nano (25871) takes no web_search; on its page, Gemini (2) does"
+@pytest.mark.parametrize("option", ["--search", "--image"])
+def test_an_option_that_the_bot_does_not_offer_is_exit_status_2(option, mock, capsys, tmp_path):
+    (tmp_path / "cat.png").write_bytes(PNG)
+    value = {"--search": [], "--image": [str(tmp_path / "cat.png")]}[option]
+    other = current_box(3, name="Other", imageUploadEnabledUI=True, allowWebSearchTool=True)
+    mock.get(SITE + "/", body=CURRENT_PAGE + other)
+    assert main(["--url", SITE, option, *value, "Hi"]) == 2
+    words = f"ChatGPT 5 Nano (25871) takes no {option}; on its page, Other (3) does"
     assert capsys.readouterr().err == f"chatgptfree: {words}\n"
+
+
+def test_a_time_of_one_second_is_said_in_plain_english(monkeypatch, capsys):
+    monkeypatch.setattr(ChatgptFree, "list_models", fail_with(requests.Timeout("1 seconds")))
+    assert main(["--url", SITE, "--models"]) == 1
+    assert capsys.readouterr().err == "chatgptfree: 1 second\n"
 
 
 # ---------------------------------------------------------------------------- Command line: --chat
@@ -7289,6 +7298,7 @@ def saved(path):
 
 
 ANN = said("My name is Ann.", "Hello Ann.")
+YES = [*ANN, *said("And?", "Yes.")]
 SYSTEM = [{"role": "system", "content": "Be terse."}]
 ANN_AND_QUESTION = "User: My name is Ann.\nAssistant: Hello Ann.\nUser: And?\nAssistant:"
 
@@ -7313,6 +7323,13 @@ def ask_with(chat_file):
     return ask
 
 
+@pytest.fixture
+def yes(mock):
+    """The site answers "Yes."."""
+    add_classic(mock, chunk("Yes.") + DONE)
+    return mock
+
+
 def test_a_conversation_is_saved_in_a_new_file(mock, capsys, chat_file, ask_with):
     chat_file.unlink()
     add_classic(mock, CLASSIC_ANSWER)
@@ -7322,29 +7339,25 @@ def test_a_conversation_is_saved_in_a_new_file(mock, capsys, chat_file, ask_with
     assert capsys.readouterr() == ("Hello, wörld 🌍\n", "")
 
 
-def test_a_saved_conversation_goes_on_and_is_saved_again(mock, capsys, chat_file, ask_with):
-    add_classic(mock, chunk("Yes.") + DONE)
+def test_a_saved_conversation_goes_on_and_is_saved_again(yes, capsys, chat_file, ask_with):
     assert ask_with("And?") == 0
-    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
-    assert saved(chat_file) == [*ANN, *said("And?", "Yes.")]
+    assert forms(yes)[0]["message"] == ANN_AND_QUESTION
+    assert saved(chat_file) == YES
 
 
 def test_a_saved_conversation_goes_on_with_what_is_piped(
-    mock, capsys, chat_file, ask_with, standard_input
+    yes, capsys, chat_file, ask_with, standard_input
 ):
     standard_input("And?\n")
-    add_classic(mock, chunk("Yes.") + DONE)
     assert ask_with() == 0
-    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
-    assert saved(chat_file) == [*ANN, *said("And?", "Yes.")]
+    assert saved(chat_file) == YES
 
 
-def test_a_saved_conversation_goes_on_in_python(mock, chat_file):
-    add_classic(mock, chunk("Yes.") + DONE)
+def test_a_saved_conversation_goes_on_in_python(yes, chat_file):
     with chat_file.open(encoding="utf-8") as file:
         chat = ChatgptFree(SITE).conversation(messages=json.load(file))
     assert chat.complete("And?") == "Yes."
-    assert forms(mock)[0]["message"] == ANN_AND_QUESTION
+    assert forms(yes)[0]["message"] == ANN_AND_QUESTION
 
 
 def test_what_python_saved_goes_on_at_the_command_line(mock, capsys, chat_file, ask_with):
@@ -7359,17 +7372,15 @@ def test_what_python_saved_goes_on_at_the_command_line(mock, capsys, chat_file, 
 @pytest.mark.parametrize(
     "before", [ANN, [{"role": "system", "content": "Be verbose."}, *ANN]], ids=["none", "another"]
 )
-def test_a_system_text_stands_in_place_of_a_saved_one(mock, capsys, chat_file, ask_with, before):
+def test_a_system_text_stands_in_place_of_a_saved_one(yes, capsys, chat_file, ask_with, before):
     chat_file.write_text(json.dumps(before), encoding="utf-8")
-    add_classic(mock, chunk("Yes.") + DONE)
     assert ask_with("--system", "Be terse.", "And?") == 0
-    assert forms(mock)[0]["message"] == "System: Be terse.\n" + ANN_AND_QUESTION
-    assert saved(chat_file) == [*SYSTEM, *ANN, *said("And?", "Yes.")]
+    assert forms(yes)[0]["message"] == "System: Be terse.\n" + ANN_AND_QUESTION
+    assert saved(chat_file) == [*SYSTEM, *YES]
 
 
-def test_an_empty_file_is_a_new_conversation(mock, capsys, chat_file, ask_with):
+def test_an_empty_file_is_a_new_conversation(yes, capsys, chat_file, ask_with):
     chat_file.write_text("")
-    add_classic(mock, chunk("Yes.") + DONE)
     assert ask_with("And?") == 0
     assert saved(chat_file) == said("And?", "Yes.")
 
@@ -7380,19 +7391,6 @@ def test_what_had_come_of_a_broken_answer_is_saved(mock, capsys, chat_file, ask_
     assert saved(chat_file) == [*ANN, *said("And?", "Well")]
 
 
-def test_what_had_come_before_an_interrupt_is_saved(mock, monkeypatch, chat_file, ask_with):
-    class Interrupted(io.StringIO):
-        def write(self, text):
-            if text == "two":
-                raise KeyboardInterrupt
-            return super().write(text)
-
-    monkeypatch.setattr(sys, "stdout", Interrupted())
-    add_classic(mock, chunk("one ") + chunk("two") + chunk("three") + DONE)
-    assert ask_with("And?") == 130
-    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
-
-
 def test_a_question_that_fails_changes_nothing(mock, capsys, chat_file, ask_with):
     before = chat_file.stat()
     add_classic(mock, {"status": 500, "body": "Out of order"})
@@ -7401,97 +7399,345 @@ def test_a_question_that_fails_changes_nothing(mock, capsys, chat_file, ask_with
 
 
 NO_CONVERSATIONS = {
-    "no JSON": (b"Dear diary", ": Expecting value: line 1 column 1 (char 0)"),
-    "object": (b'{"messages": []}', ": it is a dict"),
-    "text": (b'"Hi"', ": it is a str"),
-    "nothing": (b"null", ": it is a NoneType"),
-    "message without a role": (b'[{"content": "x"}]', ": messages[0] has no 'role'"),
-    "no UTF-8": (
-        b"\xff",
-        ": 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+    "no JSON": (b"Dear diary", "Expecting value: line 1 column 1 (char 0)"),
+    "object": (b'{"messages": []}', "it is a dict"),
+    "text": (b'"Hi"', "it is a str"),
+    "nothing": (b"null", "it is a NoneType"),
+    "message without a role": (b'[{"content": "x"}]', "messages[0] has no 'role'"),
+    "no UTF-8": (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
+    "deeply nested key": (
+        b'[{"role": "user", "content": "x", "more": %s}]' % (b"[" * 700 + b"]" * 700),
+        "maximum recursion depth exceeded",
+    ),
+    "half a character in a key": (
+        rb'[{"role": "user", "content": "x", "\ud83d": 1}]',
+        r"'utf-8' codec can't encode character '\ud83d'",
     ),
 }
 
 
-@pytest.mark.parametrize(("contents", "words"), NO_CONVERSATIONS.values(), ids=NO_CONVERSATIONS)
+@pytest.mark.parametrize(("contents", "reason"), NO_CONVERSATIONS.values(), ids=NO_CONVERSATIONS)
 def test_a_file_of_something_else_is_one_line_and_stays(
-    contents, words, capsys, chat_file, ask_with
+    contents, reason, capsys, chat_file, ask_with
 ):
     chat_file.write_bytes(contents)
     assert ask_with("And?") == 2
-    line = f"chatgptfree: {chat_file} holds no conversation{words}\n"
-    assert capsys.readouterr() == ("", line)
+    printed, words = capsys.readouterr()
+    assert (printed, words.count("\n")) == ("", 1)
+    assert words.startswith(f"chatgptfree: {chat_file} holds no conversation: {reason}")
     assert chat_file.read_bytes() == contents
 
 
-def test_a_conversation_is_saved_in_no_folder(tmp_path, capsys):
-    """Nor in a device: it would be replaced by a file."""
-    assert main(["--demo", "--chat", str(tmp_path), "Hi"]) == 2
-    words = f"chatgptfree: {tmp_path} is no file that a conversation could be saved in\n"
-    assert capsys.readouterr() == ("", words)
-
-
-def test_a_folder_that_does_not_exist_is_said_before_anything_is_asked(capsys, tmp_path):
-    path = tmp_path / "none" / "ann.json"
-    assert main(["--url", SITE, "--chat", str(path), "Hi"]) == 2
-    words = f"there is no folder {path.parent} for {path}"
-    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
-
-
-def fill_the_disk(messages, file, **options):
-    file.write("[{")
-    raise OSError(28, "No space left on device")
-
-
-def refuse_to_rename(*paths):
-    raise OSError(13, "Permission denied")
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "failing", "words"),
-    [
-        pytest.param(json, "dump", fill_the_disk, "[Errno 28] No space left on device", id="write"),
-        pytest.param(os, "replace", refuse_to_rename, "[Errno 13] Permission denied", id="rename"),
-    ],
-)
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(
-    module, name, failing, words, mock, monkeypatch, capsys, chat_file, ask_with
-):
-    add_classic(mock, chunk("Yes.") + DONE)
-    monkeypatch.setattr(module, name, failing)
-    assert ask_with("And?") == 1
-    assert capsys.readouterr() == ("Yes.\n", f"chatgptfree: {words}\n")
-    assert (list(chat_file.parent.iterdir()), saved(chat_file)) == ([chat_file], ANN)
-
-
-def test_a_conversation_that_cannot_be_saved_goes_on(
-    mock, monkeypatch, capsys, chat_file, ask_with, keyboard
-):
-    keyboard("And?", "quit")
-    add_classic(mock, chunk("Yes.") + DONE)
-    monkeypatch.setattr(os, "replace", refuse_to_rename)
-    assert ask_with() == 0
-    complaint = "chatgptfree: [Errno 13] Permission denied\n"
-    assert capsys.readouterr() == ("Yes.\n", HELP_LINE + complaint)
+# Names that no conversation can be saved in, in a folder that is there.
+UNWRITABLE_NAMES = {
+    "folder": ("", "is no file that a conversation could be saved in"),
+    "folder that is missing": ("none/ann.json", "No such file or directory"),
+    "name that is too long": ("a" * 300, "File name too long"),
+}
 
 
 @POSIX_ONLY
-def test_a_link_to_the_file_stays_a_link(mock, capsys, chat_file, tmp_path):
+@pytest.mark.parametrize(("name", "reason"), UNWRITABLE_NAMES.values(), ids=UNWRITABLE_NAMES)
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_asked(
+    name, reason, capsys, tmp_path
+):
+    path = os.path.join(tmp_path, name)
+    assert main(["--url", SITE, "--chat", path, "Hi"]) == 2
+    printed, words = capsys.readouterr()
+    assert (printed, words.count("\n")) == ("", 1)
+    assert repr(path) in words
+    assert words.endswith(f"{reason}\n")
+
+
+def test_an_empty_name_of_a_file_is_refused(capsys):
+    assert main(["--url", SITE, "--chat", "", "Hi"]) == 2
+    words = "chatgptfree: '' is no file that a conversation could be saved in\n"
+    assert capsys.readouterr() == ("", words)
+
+
+REFUSED = PermissionError(13, "Permission denied")
+
+
+@pytest.fixture
+def no_new_files(monkeypatch):
+    """No folder takes a new file."""
+    for name in ("TemporaryFile", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, fail_with(REFUSED))
+
+
+def test_a_folder_that_takes_no_new_file_is_said_before_anything_is_asked(
+    no_new_files, capsys, chat_file, ask_with
+):
+    chat_file.unlink()
+    assert ask_with("And?") == 2
+    words = f"no conversation can be saved in {str(chat_file)!r}: Permission denied"
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+def test_a_file_in_a_folder_that_takes_no_new_one_is_written_in_place(
+    no_new_files, yes, capsys, chat_file, ask_with
+):
+    assert ask_with("And?") == 0
+    assert saved(chat_file) == YES
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(os, "replace"), (shutil, "copymode")], ids=["renaming", "permissions"]
+)
+def test_where_something_is_refused_the_file_is_written_in_place(
+    module, name, yes, monkeypatch, capsys, chat_file, ask_with
+):
+    before = chat_file.stat()
+    monkeypatch.setattr(module, name, fail_with(REFUSED))
+    assert ask_with("And?") == 0
+    assert capsys.readouterr() == ("Yes.\n", "")
+    assert (chat_file.stat().st_ino, saved(chat_file)) == (before.st_ino, YES)
+    assert list(chat_file.parent.iterdir()) == [chat_file]
+
+
+def test_a_new_file_is_written_where_renaming_is_refused(
+    yes, monkeypatch, capsys, chat_file, ask_with
+):
+    chat_file.unlink()
+    monkeypatch.setattr(os, "replace", fail_with(REFUSED))
+    assert ask_with("And?") == 0
+    assert saved(chat_file) == said("And?", "Yes.")
+
+
+@POSIX_ONLY
+def test_a_hard_link_stays_one(yes, capsys, chat_file, ask_with, tmp_path):
+    os.link(chat_file, tmp_path / "link.json")
+    assert ask_with("And?") == 0
+    assert saved(chat_file) == saved(tmp_path / "link.json") == YES
+
+
+@POSIX_ONLY
+def test_a_symbolic_link_to_the_file_stays_one(yes, capsys, chat_file, tmp_path):
     link = tmp_path / "link.json"
     link.symlink_to(chat_file)
-    add_classic(mock, chunk("Yes.") + DONE)
     assert main(["--url", SITE, "--chat", str(link), "And?"]) == 0
-    assert (link.is_symlink(), saved(chat_file)) == (True, [*ANN, *said("And?", "Yes.")])
+    assert (link.is_symlink(), saved(chat_file)) == (True, YES)
 
 
 @POSIX_ONLY
 @pytest.mark.parametrize("mode", [0o644, 0o660], ids=oct)
-def test_the_file_keeps_its_permissions(mode, mock, capsys, chat_file, ask_with):
+def test_the_file_keeps_its_permissions(mode, yes, capsys, chat_file, ask_with):
     chat_file.chmod(mode)
-    add_classic(mock, chunk("Yes.") + DONE)
     assert ask_with("And?") == 0
-    assert len(saved(chat_file)) > len(ANN)
+    assert saved(chat_file) == YES
     assert chat_file.stat().st_mode & 0o777 == mode
+
+
+@pytest.fixture
+def full_disk(chat_file):
+    """No file can be longer than that of the conversation is, and half a message."""
+    resource = pytest.importorskip("resource", reason="there are no limits of POSIX")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (chat_file.stat().st_size + 20, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_on_a_full_disk_the_file_stays_as_it_was_and_alone(
+    full_disk, yes, capsys, chat_file, ask_with
+):
+    before = chat_file.read_bytes()
+    assert ask_with("And?") == 1
+    printed, words = capsys.readouterr()
+    assert (printed, words.count("\n")) == ("Yes.\n", 1)
+    assert words.startswith(f"chatgptfree: what was said is not saved in {chat_file}: ")
+    assert words.endswith(" File too large\n")
+    assert chat_file.read_bytes() == before
+    assert list(chat_file.parent.iterdir()) == [chat_file]
+
+
+def test_an_answer_that_broke_off_and_cannot_be_saved_is_told_twice(
+    full_disk, mock, capsys, ask_with
+):
+    add_classic(mock, chunk("Well") + data({"error": {"message": "Overloaded"}}))
+    assert ask_with("And?") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "chatgptfree: the answer broke off: Overloaded"
+    assert second.startswith("chatgptfree: what was said is not saved in ")
+
+
+def test_the_exit_status_is_the_answers_where_nothing_can_be_saved(
+    full_disk, mock, capsys, ask_with, when_printed
+):
+    add_classic(mock, chunk("Well") + chunk("no") + DONE)
+    when_printed("no", fail_with(KeyboardInterrupt()))
+    assert ask_with("And?") == 130
+
+
+def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
+    chat_file, keyboard, capsys, without_pauses
+):
+    def answer(prompt):
+        # in the meantime, a folder stands where the file was, and later nothing
+        if "two" in prompt:
+            chat_file.rmdir()
+        else:
+            chat_file.unlink()
+            chat_file.mkdir()
+        return "Yes."
+
+    keyboard("one", "two", "quit")
+    with demo_site(answer) as url:
+        assert main(["--url", url, "--chat", str(chat_file)]) == 0
+    assert saved(chat_file) == [*ANN, *said("one", "Yes.", "two", "Yes.")]
+    printed, words = capsys.readouterr()
+    assert (printed, words.count(f"is not saved in {chat_file}: ")) == ("Yes.\nYes.\n", 1)
+
+
+@pytest.mark.parametrize("system", [[], ["--system", "Be terse."]], ids=["plain", "system"])
+def test_the_turns_of_another_command_on_the_same_file_are_kept(
+    system, chat_file, keyboard, capsys, without_pauses
+):
+    """It asks while this one waits for its first answer."""
+
+    def answer(prompt):
+        if prompt.endswith("one\nAssistant:"):
+            main(["--url", url, "--chat", str(chat_file), *system, "other"])
+        return "Yes."
+
+    keyboard("one", "two", "quit")
+    with demo_site(answer) as url:
+        assert main(["--url", url, "--chat", str(chat_file), *system]) == 0
+    expected = [*ANN, *said("other", "Yes.", "one", "Yes.", "two", "Yes.")]
+    if system:
+        expected = [*SYSTEM, *expected]
+    assert saved(chat_file) == expected
+
+
+def test_what_another_command_made_of_the_file_is_not_overwritten(
+    chat_file, capsys, without_pauses
+):
+    def answer(prompt):
+        chat_file.write_text("Dear diary")
+        return "Yes."
+
+    with demo_site(answer) as url:
+        assert main(["--url", url, "--chat", str(chat_file), "And?"]) == 1
+    assert chat_file.read_text() == "Dear diary"
+    assert "is not saved in" in capsys.readouterr().err
+
+
+def test_one_command_at_a_time_saves_in_a_folder(yes, monkeypatch, capsys, chat_file, ask_with):
+    fcntl = pytest.importorskip("fcntl", reason="there are no locks of POSIX")
+    replace = os.replace
+    folder = os.open(chat_file.parent, os.O_RDONLY)
+    refused = []
+
+    def try_to_lock(*paths):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refused.append(paths)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", try_to_lock)
+    assert ask_with("And?") == 0
+    assert len(refused) == 1
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+
+
+# ------------------------------------------------------------------ Command line: being told to end
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+
+
+@pytest.fixture
+def interrupted_answer(mock):
+    """The site answers in three pieces."""
+    add_classic(mock, chunk("one ") + chunk("two") + chunk(" three") + DONE)
+    return mock
+
+
+@pytest.fixture
+def handle():
+    """A function that sets the handler of a signal, until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def use(number, handler):
+            stack.callback(signal.signal, number, signal.signal(number, handler))
+
+        yield use
+
+
+def test_ctrl_c_in_an_answer_saves_what_had_come(
+    interrupted_answer, chat_file, ask_with, when_printed
+):
+    when_printed("two", fail_with(KeyboardInterrupt()))
+    assert ask_with("And?") == 130
+    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+
+
+@POSIX_ONLY
+@each_signal
+def test_a_signal_to_end_saves_what_had_come_and_is_the_exit_status(
+    number, interrupted_answer, chat_file, ask_with, when_printed
+):
+    when_printed("two", lambda: signal.raise_signal(number))
+    assert ask_with("And?") == 128 + number
+    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@POSIX_ONLY
+def test_a_second_signal_does_not_end_the_saving(
+    interrupted_answer, monkeypatch, chat_file, ask_with, when_printed
+):
+    """A terminal that is closed can send two."""
+    replace = os.replace
+
+    def replace_after_another(*paths):
+        signal.raise_signal(signal.SIGHUP)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", replace_after_another)
+    when_printed("two", lambda: signal.raise_signal(signal.SIGTERM))
+    assert ask_with("And?") == 128 + signal.SIGTERM
+    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+
+
+@POSIX_ONLY
+@each_signal
+@pytest.mark.parametrize(
+    "handler", [signal.SIG_IGN, lambda number, frame: None], ids=["ignored", "the caller's"]
+)
+def test_a_signal_that_does_not_end_a_process_does_not_end_the_command(
+    handler, number, handle, interrupted_answer, chat_file, ask_with, when_printed
+):
+    handle(number, handler)
+    when_printed("two", lambda: signal.raise_signal(number))
+    assert ask_with("And?") == 0
+    assert saved(chat_file) == [*ANN, *said("And?", "one two three")]
+    assert signal.getsignal(number) is handler
+
+
+def test_in_another_thread_the_command_sets_no_handlers(yes, capsys, chat_file, ask_with):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask_with, "And?").result(20) == 0
+    assert saved(chat_file) == YES
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_process_that_waits_with_its_exit_status(number):
+    with (
+        Site(ping_until_hang_up) as site,
+        subprocess.Popen(
+            [sys.executable, MODULE, "--url", site.url, "Hi"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stdout.read(5) == b"Hello"
+        process.send_signal(number)
+        assert process.communicate(timeout=20) == (b"\n", b"")
+        assert process.returncode == 128 + number
 
 
 # ------------------------------------------------------------------- Command line: pipes and files
@@ -7500,7 +7746,7 @@ def test_the_file_keeps_its_permissions(mode, mock, capsys, chat_file, ask_with)
 def test_a_pipe_is_read_as_utf_8_whatever_the_language():
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
     with Site(say_hello) as site:
-        run_command("--url", site.url, "Review:", stdin="café\n", env=environment)
+        run_python(MODULE, "--url", site.url, "Review:", stdin="café\n", env=environment)
     assert messages_to(site) == ["Review:\n\ncafé"]
 
 
@@ -7514,22 +7760,35 @@ STANDARD_INPUT = {
 
 
 @pytest.mark.parametrize(("raw", "prompt"), STANDARD_INPUT.values(), ids=STANDARD_INPUT)
-def test_the_text_of_a_pipe_goes_with_the_prompt(raw, prompt, mock, monkeypatch, capsys):
+def test_the_text_of_a_file_goes_with_the_prompt(raw, prompt, mock, capsys, standard_input):
+    standard_input(raw)
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "Review:"]) == 0
+    assert forms(mock)[0]["message"] == prompt
+
+
+def pipe_ends():
     read_end, write_end = os.pipe()
-    os.write(write_end, raw)
-    os.close(write_end)
+    return read_end, os.fdopen(write_end, "wb")
+
+
+def socket_ends():
+    read_end, write_end = socket.socketpair()
+    return read_end.detach(), os.fdopen(write_end.detach(), "wb")
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("ends", [pipe_ends, socket_ends], ids=["pipe", "socket"])
+def test_the_text_of_a_pipe_goes_with_the_prompt(ends, mock, monkeypatch, capsys):
+    """Programs that Node starts have a socket."""
+    read_end, writer = ends()
+    with writer:
+        writer.write(b"one\n")
     add_classic(mock, CLASSIC_ANSWER)
     with os.fdopen(read_end) as pipe:
         monkeypatch.setattr(sys, "stdin", pipe)
         assert main(["--url", SITE, "Review:"]) == 0
-    assert forms(mock)[0]["message"] == prompt
-
-
-def test_the_text_of_a_file_goes_with_the_prompt(standard_input, mock, capsys):
-    standard_input("one\ntwo\n")
-    add_classic(mock, CLASSIC_ANSWER)
-    assert main(["--url", SITE, "Review:"]) == 0
-    assert forms(mock)[0]["message"] == "Review:\n\none\ntwo"
+    assert forms(mock)[0]["message"] == "Review:\n\none"
 
 
 @POSIX_ONLY
@@ -7567,40 +7826,37 @@ def test_a_pipe_that_stays_open_is_told(mock, monkeypatch, capsys):
     assert forms(mock)[0]["message"] == "Review:\n\nHi"
 
 
-def test_a_pipe_that_is_not_utf_8_is_said_in_one_line(monkeypatch, capsys, tmp_path):
-    path = tmp_path / "stdin"
-    path.write_bytes(b"caf\xe9")
-    with path.open() as file:
-        monkeypatch.setattr(sys, "stdin", file)
-        assert main(["--demo", "Hi"]) == 2
-    reason = "'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data"
-    assert capsys.readouterr() == (
-        "",
-        f"chatgptfree: standard input is not UTF-8 text: {reason}\n",
-    )
+def test_an_image_in_a_pipe_says_how_it_goes_along(standard_input, capsys):
+    standard_input(PNG)
+    assert main(["--demo", "Hi"]) == 2
+    reason = "'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte"
+    words = f"standard input is not UTF-8 text ({reason}); an image goes along with --image FILE"
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
-COMPLAINT = "chatgptfree: no answer from 127.0.0.1:9: Connection refused\n"
 # What the shell runs: what is printed, the complaint, and the exit status.
 CLOSED_STREAMS = {
-    "--demo Hello <&- 2>&-": (DEMO_ANSWER + "\n", "", 0),
-    "--demo Hello <&- >&- 2>&-": ("", "", 0),
-    "--url http://127.0.0.1:9/ Hi <&- >&-": ("", COMPLAINT, 1),
-    "--url http://127.0.0.1:9/ Hi 2>&-": ("", "", 1),
+    "Hello <&- 2>&-": ("Hello Ann.\n", 0),
+    "- <&-": ("", 2),
+    "Hello <&- >&- 2>&-": ("", 0),
+    "--chat '' Hello <&- >&-": ("", 2),
 }
 
 
-@NEEDS_SH
 @POSIX_ONLY
 @pytest.mark.parametrize(("line", "wanted"), CLOSED_STREAMS.items(), ids=CLOSED_STREAMS)
 def test_closed_standard_streams_confuse_nothing(line, wanted):
     """An answer goes to standard output, a complaint to standard error, or nowhere."""
-    with start_shell(f'exec "$0" "$1" {line}') as process:
+    with (
+        Site(say_hello) as site,
+        start_shell(f'exec "$0" "$1" --url {site.url} {line}') as process,
+    ):
         out, err = process.communicate(timeout=60)
-    assert (out.decode(), err.decode(), process.returncode) == wanted
+    is_told = process.returncode != 0 and "2>&-" not in line
+    assert (out.decode(), process.returncode) == wanted
+    assert (err.startswith(b"chatgptfree: "), err.count(b"\n")) == (is_told, int(is_told))
 
 
-@NEEDS_SH
 @POSIX_ONLY
 def test_a_closed_pipe_ends_quietly():
     """The site goes on only when nobody reads any more."""
@@ -7658,31 +7914,7 @@ def test_text_is_printed_as_it_comes():
         assert process.stdout.read().split() == [b"world"]
 
 
-def test_an_application_made_by_zipapp_keeps_the_exit_status(tmp_path):
-    (tmp_path / "app").mkdir()
-    shutil.copy(MODULE, tmp_path / "app")
-    zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="chatgptfree:main")
-    result = run_python(str(tmp_path / "app.pyz"), "--url", "site.example", "Hi")
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-
-
 # -------------------------------------------------------------------------- Command line: terminal
-
-
-@POSIX_ONLY
-def test_ctrl_c_is_exit_status_130():
-    with (
-        Site(echo_history) as site,
-        subprocess.Popen(
-            [sys.executable, MODULE, "--url", site.url, "wait"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process,
-    ):
-        assert process.stdout.read(12) == b"Let me think"
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10) == (b"\n", b"")
-        assert process.returncode == 130
 
 
 @NEEDS_PTY
@@ -7709,16 +7941,30 @@ def test_ctrl_c_in_an_answer_goes_back_to_the_prompt(tmp_path):
     with Site(echo_history) as site:
         terminal = Terminal("--url", site.url, "--chat", str(path))
         terminal.wait_for("> ")
-        terminal.type("wait\n")
+        terminal.type("begin\n")
         terminal.wait_for("Let me think")
-        terminal.type("\x03")
-        terminal.wait_for("> ")
+        terminal.interrupt()
         assert site.gone.wait(5)
-        assert saved(path) == said("wait", "Let me think")
+        assert saved(path) == said("begin", "Let me think")
         terminal.type("go on\n")
-        terminal.wait_for("[User: wait|Assistant: Let me think|User: go on|Assistant:]")
+        terminal.wait_for("[User: begin|Assistant: Let me think|User: go on|Assistant:]")
         terminal.wait_for("> ")
         assert terminal.exit_status("\x04") == 0
+
+
+@NEEDS_PTY
+def test_ctrl_c_before_the_first_word_leaves_nothing_beside_the_prompt():
+    with Site(echo_history) as site:
+        terminal = Terminal("--url", site.url)
+        terminal.wait_for("> ")
+        terminal.type("wait\n")
+        terminal.wait_for(WAITING)
+        shown, begin_of_line, prompt = terminal.interrupt().rpartition("\r")
+        # what was shown, and Ctrl-C itself, is wiped, from the begin of the line
+        assert (begin_of_line, prompt) == ("\r", "> ")
+        echoed, wipe = shown.split("\r")
+        assert wipe == " " * len(WAITING + echoed)
+        assert terminal.exit_status("quit\n") == 0
 
 
 @pytest.mark.parametrize(
@@ -7754,7 +8000,6 @@ def test_ctrl_c_and_the_real_readline():
         terminal.type("a line\x01half ")
         terminal.wait_for("half a line" + "\b" * len("a line"))
         terminal.interrupt()
-        terminal.wait_for("> ")
         terminal.type("two\n")
         terminal.wait_for("[User: one|Assistant: [one][31m|User: two|Assistant:]")
         terminal.wait_for("> ")
@@ -7776,7 +8021,7 @@ def test_an_error_in_a_conversation_is_printed_and_it_goes_on(mock, capsys, keyb
 
 
 @POSIX_ONLY
-def test_a_failure_of_the_network_does_not_end_a_conversation(mock, capsys, keyboard):
+def test_a_failure_of_the_network_does_not_end_a_conversation(capsys, keyboard):
     def reset_once(handler, form):
         if form["message"] == "one":
             return handler.hang_up(reset=True)
@@ -7784,13 +8029,30 @@ def test_a_failure_of_the_network_does_not_end_a_conversation(mock, capsys, keyb
 
     keyboard("one", "two", "quit")
     with Site(reset_once) as site:
-        mock.add_passthru(site.url)
         assert main(["--url", site.url]) == 0
     reason = f"no answer from {urlsplit(site.url).netloc}: Connection reset by peer"
     assert capsys.readouterr() == ("two\n", f"{HELP_LINE}chatgptfree: {reason}\n")
 
 
-@pytest.mark.parametrize("word", ["exit", "quit", " quit "], ids=["exit", "quit", "blanks"])
+def test_a_closed_output_ends_a_conversation_quietly(mock, capsys, keyboard, when_printed):
+    keyboard("one", "two", "quit")
+    add_classic(mock, CLASSIC_ANSWER, CLASSIC_ANSWER)
+    when_printed("Hello", fail_with(BrokenPipeError(32, "Broken pipe")))
+    assert main(["--url", SITE]) == 0
+    assert [form["message"] for form in forms(mock)] == ["one"]
+    assert capsys.readouterr().err == HELP_LINE
+
+
+@POSIX_ONLY
+def test_a_signal_to_end_ends_a_conversation(capsys, mock, keyboard, when_printed):
+    keyboard("one", "two", "quit")
+    add_classic(mock, CLASSIC_ANSWER, CLASSIC_ANSWER)
+    when_printed("Hello", lambda: signal.raise_signal(signal.SIGTERM))
+    assert main(["--url", SITE]) == 143
+    assert [form["message"] for form in forms(mock)] == ["one"]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", ":q", " quit "])
 def test_a_conversation_is_left_by_a_word(word, keyboard, capsys):
     keyboard(word)
     assert main(["--demo"]) == 0
@@ -7803,16 +8065,23 @@ def test_ctrl_d_at_the_prompt_leaves_on_a_line_of_its_own(keyboard, capsys):
     assert capsys.readouterr() == ("\n", HELP_LINE)
 
 
+def test_arrows_and_keys_like_them_are_no_text(mock, keyboard, capsys):
+    """Where nothing edits the line, a terminal sends characters for them."""
+    up, left, home, delete = "\x1b[A", "\x1b[D", "\x1bOH", "\x1b[3~"
+    keyboard(up, f"{home}How{left} are{delete} you?\x1b[1;5C", "quit")
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE]) == 0
+    assert [form["message"] for form in forms(mock)] == ["How are you?"]
+
+
 @NEEDS_PTY
 @NEEDS_READLINE
 def test_a_paste_of_several_lines_is_one_question_with_its_indentation():
     with Site(say_hello) as site:
-        terminal = Xterm("--url", site.url)
-        prompt = b""
+        terminal = Terminal("--url", site.url, kind="xterm")
         # Until this, a terminal types a paste as it types keys.
-        while not re.search(rb"\x1b\[\?2004h.*> ", prompt):
-            assert select.select([terminal.process.stdout], [], [], 20)[0], prompt
-            prompt += terminal.process.stdout.read(4096)
+        terminal.wait_for("\x1b[?2004h")
+        terminal.wait_for("> ")
         terminal.type("\x1b[200~  def f():\n\n\treturn 1\n\x1b[201~\n")
         terminal.wait_for("Hello Ann.")
         terminal.wait_for("> ")
@@ -7824,9 +8093,10 @@ def test_a_paste_of_several_lines_is_one_question_with_its_indentation():
 def test_the_waiting_notice_fits_a_narrow_terminal_and_is_wiped(monkeypatch):
     """Or wiping it would leave a piece. The terminal's own width counts, whatever COLUMNS says."""
     monkeypatch.setenv("COLUMNS", "80")
-    terminal = NarrowTerminal("--demo", "Hello")
-    assert terminal.wait_for("You asked:") == "waiting for the ans\r" + " " * 19 + "\rYou asked:"
-    assert terminal.exit_status() == 0
+    with Site(say_hello) as site:
+        terminal = Terminal("--url", site.url, "Hi", columns=20)
+        assert terminal.wait_for("Hello") == "waiting for the a\r" + " " * 19 + "\rHello"
+        assert terminal.exit_status() == 0
 
 
 def test_what_a_site_sends_cannot_steer_a_terminal(mock, monkeypatch):
@@ -7835,6 +8105,54 @@ def test_what_a_site_sends_cannot_steer_a_terminal(mock, monkeypatch):
     add_classic(mock, chunk("a\x1b[31mb\x9b31m\r\x07\tc\x00\u202ed\u2066e") + DONE)
     assert main(["--url", SITE, "Hi"]) == 0
     assert stdout.getvalue() == "a[31mb31m\tcde\n"
+
+
+# ----------------------------------------------------------------- Command line: the file by itself
+
+
+def settings():
+    """What setup.cfg says."""
+    parser = configparser.ConfigParser()
+    parser.read(HERE / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_an_application_made_by_zipapp_keeps_the_exit_status(tmp_path):
+    (tmp_path / "app").mkdir()
+    shutil.copy(MODULE, tmp_path / "app")
+    zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="chatgptfree:main")
+    result = run_python(str(tmp_path / "app.pyz"), "--url", "site.example", "Hi")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
+@POSIX_ONLY
+def test_a_shell_can_run_the_file(tmp_path):
+    """It begins with the name of the interpreter, which the PATH leads to."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    script = shutil.copy(MODULE, tmp_path)
+    os.chmod(script, 0o755)
+    command = [script, "--version"]
+    result = subprocess.run(command, capture_output=True, env={**os.environ, "PATH": path})
+    assert result.stdout == f"chatgptfree {chatgptfree.__version__}\n".encode()
+
+
+def test_the_script_metadata_says_what_setup_cfg_does():
+    """`uv run` and `pipx run` read it, in the form of PEP 723."""
+    text = pathlib.Path(MODULE).read_text(encoding="utf-8")
+    (block,) = re.findall(r"(?m)^# /// script\n((?:#.*\n)+?)# ///$", text)
+    metadata = dict(re.findall(r"# (\S+) = (.+)", block))
+    options = settings()["options"]
+    needed = [line.replace(" ", "") for line in options["install_requires"].split("\n") if line]
+    assert json.loads(metadata["requires-python"]) == options["python_requires"]
+    assert json.loads(metadata["dependencies"]) == needed
+
+
+def test_the_command_has_the_distributions_name_too():
+    """`uvx` and `pipx run` look for it."""
+    config = settings()
+    commands = config["options.entry_points"]["console_scripts"].split("\n")
+    assert f"{config['metadata']['name']} = chatgptfree:main" in commands
+    assert "chatgptfree = chatgptfree:main" in commands
 
 
 # ------------------------------------------------------------------------------------- Connections
