@@ -9177,7 +9177,13 @@ def test_the_readmes_quick_start_is_two_lines():
     (block,) = re.findall(r"## Quick start\n+```sh\n(.*?)```", readme_text(), re.DOTALL)
     first, second = block.splitlines()
     assert first.startswith("python3 -m venv .venv && ")
+    assert ".venv/bin/python -m chatgptfree --demo " in first
     assert second.startswith("python3 -m venv .venv && ")
+
+
+def test_the_readmes_changes_begin_with_this_version():
+    (newest,) = re.findall(r"^## Changes\n\n\*\*(.+?)\*\* — \d{4}-\d\d-\d\d$", readme_text(), re.M)
+    assert newest == chatgptfree.__version__
 
 
 # ------------------------------------------------------------------------------- The file itself
@@ -9363,8 +9369,7 @@ def test_the_stubs_are_a_copy_of_the_module(wheel):
 
 
 def test_the_wheel_has_a_name_that_is_free_and_the_modules_version(metadata):
-    assert (metadata["Name"], metadata["Version"]) == ("chatgptfree-sync", "2.0.0")
-    assert chatgptfree.__version__ == "2.0.0"
+    assert (metadata["Name"], metadata["Version"]) == ("chatgptfree-sync", chatgptfree.__version__)
 
 
 def test_the_wheel_names_its_license(metadata):

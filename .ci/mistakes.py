@@ -114,9 +114,7 @@ chatgptfree.complete("Hi", image=3.5)  # type: ignore[arg-type]
 chatgptfree.stream("Hi", proxy=8080)  # type: ignore[arg-type]
 ChatgptFree(timeout="30")  # type: ignore[arg-type]
 chatgptfree.show(3)  # type: ignore[arg-type]
-
-# A payload that is no keyword.
-chatgptfree.RateLimitError("Slow down.", 7)  # type: ignore[call-arg]
+chatgptfree.RateLimitError("Slow down.", retry_after="soon")  # type: ignore[arg-type]
 
 # Results taken for something else.
 number: int = chatgptfree.complete("Hi")  # type: ignore[assignment]
