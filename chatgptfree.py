@@ -22,8 +22,8 @@ tells which. The file is made to be copied beside a script, and needs only `requ
 At a terminal, in its folder: `python -m chatgptfree --help`.
 
 The sections stand in the order in which data passes through them: errors, prompt, text from sites,
-page, event stream, answer, words of errors, requests, ChatgptFree, notebooks, the demo site, the
-command line.
+tags of a page, event stream, answer, words of errors, options, requests, chats, the site, the call,
+ChatgptFree, the screen, notebooks, the demo site, the command line.
 
 Home: the project "chatgptfree"; its README.md tells the rest.
 Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
@@ -44,12 +44,11 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Optional, Union
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
 try:
     import requests
@@ -62,12 +61,11 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(words, name="requests") from missing
 
 from requests import Response
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_auth_from_url
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
-__version__ = "2.0.0"
+__version__ = "2.1.0"
 __all__ = [
     "BlockedError",
     "ChatNotFoundError",
@@ -88,7 +86,8 @@ __all__ = [
 ]
 
 # What the public functions take. Python evaluates `X | Y` only from 3.10 on.
-Messages = Union[str, Iterable[Mapping[str, Any]]]
+# A message can also be an object with `role` and `content`, as OpenAI's SDK returns it.
+Messages = Union[str, Iterable[Any]]
 Model = Union[str, int, None]
 Timeout = Union[float, tuple[Optional[float], Optional[float]], None]
 Cookies = Union[Mapping[str, str], CookieJar, None]
@@ -131,8 +130,9 @@ else:
 
 # What a site sends beyond these limits is an error, or is left out.
 BODY_LIMIT = 10_000_000  # bytes of a page; bytes of an event stream without any text of an answer
-LINE_LIMIT = 1_000_000  # bytes of one line of an answer
-ANSWER_LIMIT = 10_000_000  # characters of an answer
+LINE_LIMIT = 1_000_000  # bytes of one line of an answer, of a script out of an address
+ANSWER_LIMIT = 10_000_000  # bytes of an answer
+ADDRESS_LIMIT = 2_000  # characters of an address: parsers take minutes for some long ones
 TAG_LIMIT = 10_000  # tags of a page that look like a chat's
 CHAT_LIMIT = 1_000  # chats on a page
 SOURCE_LIMIT = 100  # sources of a search
@@ -140,10 +140,16 @@ ATTRIBUTE_LIMIT = 1_000  # attributes of a tag
 ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an error
 
 IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
+MEMORY_LIMIT = 15  # messages of a conversation that a current site shows its model
 TIMEOUT = 120.0  # seconds without a byte, where the caller gives none
+CONNECT_TIMEOUT = 20.0  # seconds for connecting, likewise: a host's dead address is left soon
 LINGER = 0.25  # seconds to wait for the end of a response after the answer is complete
 IDLE = 4.0  # seconds without a request after which a server may have closed a connection
 NOTICE_AFTER = 2.0  # seconds of waiting for standard input before the user is told
+
+# How the network fails: requests' exceptions are OSErrors, and so are other libraries'. Some let
+# urllib3's through.
+_NETWORK_FAILURES = (OSError, HTTPError)
 
 _log = logging.getLogger("chatgptfree")
 
@@ -153,8 +159,13 @@ _log = logging.getLogger("chatgptfree")
 class ChatgptFreeError(RuntimeError):
     """The site did something wrong: it said that it failed, or sent what could not be used.
 
-    The message is in the site's own words where it has any. `partial` (str) is the part of the
-    answer that had come before. Only an IncompleteReplyError can have any; it is "" in all others.
+    words (str): what happened, in the site's own words where it has any. Default: "".
+    partial (str): the part of the answer that had come before. Default: "". When a call fails, only
+        an IncompleteReplyError has any.
+    retry_after (float): seconds to wait before the next try. Default: None, if the site doesn't
+        say. When a call fails, only a RateLimitError has any.
+
+    The last two are attributes, too.
 
     >>> def fail(prompt):
     ...     raise ChatgptFreeError("The model is out of order.")
@@ -166,21 +177,50 @@ class ChatgptFreeError(RuntimeError):
     The model is out of order.
     """
 
-    partial: str = ""
+    def __init__(
+        self, words: str = "", *, partial: str = "", retry_after: Optional[float] = None
+    ) -> None:
+        super().__init__(words)
+        self.partial = partial
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copied_error, (type(self), self.args, vars(self))
+
+
+def _copied_error(
+    kind: type[ChatgptFreeError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> ChatgptFreeError:
+    """An error out of its parts, for copies and pickles.
+
+    The constructor isn't called: that of a caller's subclass can take something else.
+    """
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class ChatNotFoundError(ChatgptFreeError):
     """The page shows no chat of the plugin.
 
-    The message says whether the nonce or the post id is missing, and on which page.
+    The message says whether the nonce or the post id is missing, on which page, and what the page's
+    title is.
     """
 
 
 class BlockedError(ChatgptFreeError):
     """The site wants a check that only a browser passes.
 
-    The message says how to hand over the cookies of a browser that has passed it.
+    The message ends with the advice to hand over the cookies of a browser that has passed it.
     """
+
+    advice: ClassVar[str] = (
+        "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
+        "cookies={…}, headers={'User-Agent': …}"
+    )
+
+    def __str__(self) -> str:
+        return f"{super().__str__().rstrip('.')}. {self.advice}"
 
 
 class RateLimitError(ChatgptFreeError):
@@ -189,9 +229,7 @@ class RateLimitError(ChatgptFreeError):
     `retry_after` (float or None) is the number of seconds to wait, None if the site doesn't say.
 
     >>> def refuse(prompt):
-    ...     error = RateLimitError("Slow down.")
-    ...     error.retry_after = 7
-    ...     raise error
+    ...     raise RateLimitError("Slow down.", retry_after=7)
     >>> with demo_site(refuse) as url:
     ...     try:
     ...         ChatgptFree(url).complete("Hello")
@@ -199,8 +237,6 @@ class RateLimitError(ChatgptFreeError):
     ...         print(error.retry_after, error)
     7.0 HTTP 429: Slow down. (try again in 7 s)
     """
-
-    retry_after: Optional[float] = None
 
 
 class IncompleteReplyError(ChatgptFreeError):
@@ -212,6 +248,9 @@ class IncompleteReplyError(ChatgptFreeError):
 
 # ------------------------------------------------------------------------------------------ prompt
 
+# The role and the content of a message.
+_Turn = tuple[str, str]
+
 
 def format_prompt(messages: Messages) -> str:
     """Return the one text that is sent for `messages`, in the format of gpt4free.
@@ -219,8 +258,9 @@ def format_prompt(messages: Messages) -> str:
     A single message gives its content as it is, whatever its role. More give a line for each, and
     "Assistant:".
 
-    messages (str, or iterable of mappings): a str is one user message. A mapping has a str "role"
-        and a "content", which is a str or a list of `{"type": "text", "text": …}` parts.
+    messages (str, or iterable of messages): a str is one user message. A message is a mapping with
+        a str "role" and a "content", or an object with these attributes, as OpenAI's SDK returns
+        it. The content is a str, None for "", or a list of `{"type": "text", "text": …}` parts.
 
     Raises TypeError or ValueError, which name the message and what is wrong with it. A prompt
     without any text is a ValueError too.
@@ -231,12 +271,18 @@ def format_prompt(messages: Messages) -> str:
     User: Hi
     Assistant:
     """
+    return _prompt_of(_as_turns(messages))
+
+
+def _as_turns(messages: Messages) -> list[_Turn]:
+    """What `format_prompt` takes as roles and contents."""
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
-        kind = type(messages).__name__
-        raise TypeError(f"messages must be a str or a list of messages, not {kind}")
-    turns = [_role_and_content(message, f"messages[{i}]") for i, message in enumerate(messages)]
+    return _turns(_as_list(messages, "a str or a list of messages"))
+
+
+def _prompt_of(turns: Sequence[_Turn]) -> str:
+    """What `format_prompt` returns for these turns."""
     if not turns:
         raise ValueError("messages is empty")
     if not any(content.strip() for role, content in turns):
@@ -249,8 +295,21 @@ def format_prompt(messages: Messages) -> str:
     return "\n".join(lines)
 
 
-def _role_and_content(message: Any, where: str) -> tuple[str, str]:
-    """Check a message and return its two texts. `where` names it in errors."""
+def _as_list(messages: Any, wanted: str) -> list[Any]:
+    """Messages as a list. Raises TypeError, in which `wanted` says what they must be."""
+    if isinstance(messages, (str, Mapping, bytes)) or not isinstance(messages, Iterable):
+        raise TypeError(f"messages must be {wanted}, not {type(messages).__name__}")
+    return list(messages)
+
+
+def _turns(messages: Sequence[Any]) -> list[_Turn]:
+    """The roles and contents of messages. Raises an error that names a wrong one."""
+    return [_turn(message, f"messages[{i}]") for i, message in enumerate(messages)]
+
+
+def _turn(message: Any, where: str) -> _Turn:
+    """The role and the content of a message. `where` names it in errors."""
+    message = _as_mapping(message)
     if not isinstance(message, Mapping):
         kind = type(message).__name__
         raise TypeError(f"{where} must be a mapping with 'role' and 'content', not {kind}")
@@ -259,7 +318,10 @@ def _role_and_content(message: Any, where: str) -> tuple[str, str]:
             raise ValueError(f"{where} has no {key!r}")
     role = message["role"]
     content = message["content"]
-    if isinstance(content, (list, tuple)):
+    if content is None:
+        # OpenAI's API has it where a model calls a function
+        content = ""
+    elif isinstance(content, (list, tuple)):
         content = _joined_parts(content, f"{where}['content']")
     for key, text in (("role", role), ("content", content)):
         if not isinstance(text, str):
@@ -269,6 +331,14 @@ def _role_and_content(message: Any, where: str) -> tuple[str, str]:
         except UnicodeEncodeError as error:
             raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from error
     return role, content
+
+
+def _as_mapping(message: Any) -> Any:
+    """A message as a mapping, if it is an object with `role` and `content`."""
+    is_object = hasattr(message, "role") and hasattr(message, "content")
+    if is_object and not isinstance(message, Mapping):
+        return {"role": message.role, "content": message.content}
+    return message
 
 
 def _joined_parts(parts: Iterable[Any], where: str) -> str:
@@ -296,8 +366,6 @@ def _image_field(image: Any) -> str:
     if isinstance(image, (str, os.PathLike)):
         with open(image, "rb") as file:
             image = file.read(IMAGE_LIMIT + 1)
-    if not isinstance(image, bytes):
-        raise TypeError(f"image must be a path or bytes, not {type(image).__name__}")
     if len(image) > IMAGE_LIMIT:
         raise ValueError(f"the image is over {IMAGE_LIMIT:,} bytes")
     for mime_type, pattern in _IMAGE_PATTERNS.items():
@@ -398,236 +466,57 @@ def _one_line(text: str) -> str:
 
 def _shown(address: str) -> str:
     """An address as a message can show it: short, on one line, and without a password."""
-    return re.sub(r"//[^/?#]*@", "//", _one_line(address))[:200]
+    line = _one_line(address[:ADDRESS_LIMIT])
+    return re.sub(r"//[^/?#]*@", "//", line)[:200]
 
 
-# -------------------------------------------------------------------------------------------- page
+def _without_half_characters(text: str) -> str:
+    """Text that can be encoded. JSON can hold pairs of surrogates that belong together, or halves.
+
+    Pairs become characters, and each half a "?".
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return paired.encode(errors="replace").decode()
+    return text
+
+
+# --------------------------------------------------------------------------------- tags of a page
 #
-# A page shows its chats as elements whose attributes hold all that a client needs. `_find_chats`
-# walks over the page's tags and makes a chat of each such element. There is a type for each of the
-# two protocols. A chat knows which requests ask it, and sends none itself.
-#
-# A question to a classic chat is one request. To a bot of the current protocol it is two: the first
-# hands the question in and gets a key, here called a ticket; the second fetches the answer for it.
+# The tags of a page are found in one pass, by one pattern of three parts: what is passed over as a
+# whole (comments; scripts and the like, which can hold an old copy of the chat), and start tags
+# with their attributes. (html.parser took 8 to 10 times as long on real pages, and quadratic time
+# on hostile ones.) No part is scanned twice: what isn't closed runs to the end of the page, `\Z`.
 
+_TAG = r"""(?isx)
+    <
+    (?:
+        # <!-- a comment -->; browsers take <!--> and <!---> for whole ones, too
+        !--  (?: -?> | .*? (?: --!?> | \Z ) )
+      |
+        # <script>…</script>; the name ends before a blank, "/" or ">", so <style-guide> is no style
+        (?P<raw> script | style | textarea ) (?= [\s/>] )
+        .*?  (?: </ (?P=raw) (?= [\s/>] ) | \Z )
+      |
+        # <div class="a" title='5 > 4' hidden: a name, and what may be attributes
+        [a-z] [^\s<>/]* [\s/]
+        (?P<attributes>
+            # quotes count only after "=", as in HTML; inside them "<" and ">" may stand unescaped;
+            # 999 bounds the memory that `re` uses for a single tag
+            (?: [^<>=]* = \s* (?: "[^"]*" | '[^']*' )? ){0,999}
+            [^<>=]*
+        )
+    )
+"""
 
-class _Question(NamedTuple):
-    """A message to a chat, and what belongs to it."""
-
-    message: str
-    image: str  # the form field as `_image_field` makes it, "" for no image
-    web_search: Optional[bool]  # None: as the page has it
-    guest: str  # a UUID; the site counts its quotas by it
-    conversation: str  # a UUID; under it, and the guest's, the site remembers what was said
-
-
-class _Request(NamedTuple):
-    """A request to a chat: the method, "get" or "post", and the fields of its query or form."""
-
-    method: str
-    fields: dict[str, str]
-
-
-class _Chat:
-    """A chat on a page, and how it is asked."""
-
-    # WordPress's name for what the first request does
-    action: str
-    # the bot's name as visitors see it, "" if it has none
-    name = ""
-    # which of the options "image" and "web_search" visitors of the page have
-    offers: frozenset[str] = frozenset()
-    # does the site remember what was said in a conversation?
-    remembers = False
-
-    def __init__(self, nonce: str, post_id: str, bot_id: str, ajax_url: str, page_url: str) -> None:
-        self.nonce = nonce
-        self.post_id = post_id
-        self.bot_id = bot_id
-        self.ajax_url = ajax_url
-        self.page_url = page_url
-
-    def is_asked_like(self, other: _Chat) -> bool:
-        """Would the other chat be asked in the same way? Its name and its offers don't matter."""
-        return self._asked_with() == other._asked_with()
-
-    def _asked_with(self) -> tuple[str, ...]:
-        return (self.action, self.nonce, self.post_id, self.bot_id, self.ajax_url)
-
-    def with_nonce(self, nonce: str) -> _Chat:
-        """The same chat with another nonce."""
-        renewed = copy.copy(self)
-        renewed.nonce = nonce
-        return renewed
-
-    def headers(self) -> dict[str, str]:
-        """The headers of all its requests."""
-        return {
-            "Accept": "text/event-stream, application/json, */*;q=0.8",
-            # compression would hold text back
-            "Accept-Encoding": "identity",
-            "Referer": self.page_url,
-        }
-
-    def ticket_request(self, question: _Question) -> Optional[_Request]:
-        """The request that hands in the question, and gets a ticket for the answer.
-
-        None: the question goes along with the request for the answer.
-        """
-        return None
-
-    def answer_request(self, question: _Question, ticket: str) -> _Request:
-        """The request whose response is the answer."""
-        raise NotImplementedError
-
-    def nonce_request(self) -> Optional[_Request]:
-        """The request for a fresh nonce. None: only the page has one."""
-        return None
-
-
-class _ClassicKind(NamedTuple):
-    """A kind of classic chat: the class of its element, and two fields of its requests."""
-
-    css_class: str
-    action: str
-    identity: str
-
-
-# Where a page has both, the shortcode is the one meant. A widget is often on every page of a site.
-_SHORTCODE = _ClassicKind("wpaicg-chat-shortcode", "wpaicg_chat_shortcode_message", "shortcode")
-_WIDGET = _ClassicKind("wpaicg-chatbox", "wpaicg_chatbox_message", "widget")
-
-
-class _ClassicChat(_Chat):
-    """A chat of the classic protocol: a single request, whose response is the answer."""
-
-    def __init__(
-        self,
-        kind: _ClassicKind,
-        nonce: str,
-        post_id: str,
-        bot_id: str,
-        ajax_url: str,
-        page_url: str,
-    ) -> None:
-        super().__init__(nonce, post_id, bot_id, ajax_url, page_url)
-        self.kind = kind
-        self.action = kind.action
-
-    def __str__(self) -> str:
-        return f"the classic chat on {self.page_url}"
-
-    def headers(self) -> dict[str, str]:
-        origin = urljoin(self.page_url, "/")[:-1]
-        return {**super().headers(), "Origin": origin}
-
-    def answer_request(self, question: _Question, ticket: str) -> _Request:
-        # Without the field "chatbot_identity", bot 0 (the default bot) answers with the model of
-        # the site's default provider, whatever this chat's own is.
-        identity = self.kind.identity
-        if self.bot_id != "0":
-            identity = f"custom_bot_{self.bot_id}"
-        fields = {
-            "_wpnonce": self.nonce,
-            "post_id": self.post_id,
-            # the site's base address, as the page's script sends it
-            "url": self.ajax_url.partition("/wp-admin/")[0],
-            "action": self.action,
-            "bot_id": self.bot_id,
-            "chatbot_identity": identity,
-            # a guest's name is ten letters or digits here
-            "wpaicg_chat_client_id": question.guest.replace("-", "")[:10],
-            # Releases up to 1.8.95 delete whatever looks like a tag. Nothing tells the release, and
-            # models read "&lt;" well. Other characters arrive best as they are.
-            "message": question.message.replace("<", "&lt;"),
-        }
-        return _Request("post", fields)
-
-
-class _CurrentChat(_Chat):
-    """A bot of the current protocol: a request for a ticket, and one for the answer."""
-
-    action = "aipkit_cache_sse_message"
-    remembers = True
-    # the form fields that turn its web search on
-    search_fields: tuple[str, ...] = ()
-    # does the page start with web search on?
-    searches_by_default = False
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.bot_id})"
-
-    def ticket_request(self, question: _Question) -> _Request:
-        fields = {
-            "action": self.action,
-            "message": question.message,
-            "_ajax_nonce": self.nonce,
-            "bot_id": self.bot_id,
-        }
-        if question.image:
-            fields["image_inputs"] = question.image
-        return _Request("post", fields)
-
-    def answer_request(self, question: _Question, ticket: str) -> _Request:
-        fields = {
-            "action": "aipkit_frontend_chat_stream",
-            "cache_key": ticket,
-            "bot_id": self.bot_id,
-            "session_id": question.guest,
-            "conversation_uuid": question.conversation,
-            "post_id": self.post_id,
-            "_ajax_nonce": self.nonce,
-            # the page's script sends the time too, against caches
-            "_ts": str(int(time.time() * 1000)),
-        }
-        search = question.web_search
-        if search is None:
-            search = self.searches_by_default
-        if search:
-            fields.update(dict.fromkeys(self.search_fields, "true"))
-        return _Request("get", fields)
-
-    def nonce_request(self) -> _Request:
-        fields = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": self.bot_id}
-        return _Request("post", fields)
-
-
-def _new_uuid() -> str:
-    """A random UUID, for a guest or a conversation."""
-    # `uuid.uuid4` would do, but importing it takes as long as the rest of this file.
-    digits = bytearray(os.urandom(16))
-    # the bits of a UUID that say its version and its variant
-    digits[6] = digits[6] & 0x0F | 0x40
-    digits[8] = digits[8] & 0x3F | 0x80
-    text = digits.hex()
-    return "-".join([text[:8], text[8:12], text[12:16], text[16:20], text[20:]])
-
-
-# Keys of `data-config` that offer a web search, and the field that turns each on. The second is for
-# Google's bots.
-_SEARCH_FIELDS = {
-    "allowWebSearchTool": "frontend_web_search_active",
-    "allowGoogleSearchGrounding": "frontend_google_search_grounding_active",
-}
-
-# The tags of a page are found in one pass, by one pattern of three parts. (html.parser took 8 to 10
-# times as long on real pages, and quadratic time on hostile ones.)
-
-# Comments and scripts can hold an old copy of the chat, so they are matched to be passed over.
-# One that isn't closed runs to the end of the page (`\Z`), so that no part is scanned twice.
-# <!-- a comment -->, and <!--> is a whole one, too.
-_COMMENT = r"!--(?:-?>|.*?(?:--!?>|\Z))"
-# <script>…</script>
-_RAW_TEXT = r"(?P<raw>script|style|textarea)\b.*?(?:</(?P=raw)|\Z)"
-# <div class="a" title='5 > 4' hidden: quotes count only after "=", as in HTML. Inside them "<" and
-# ">" may stand unescaped. 999 bounds the memory that `re` uses for a single tag.
-_QUOTED = r"""(?:"[^"]*"|'[^']*')"""
-_ATTRIBUTES = rf"(?:[^<>=]*=\s*{_QUOTED}?){{0,999}}[^<>=]*"
-_START_TAG = rf"[a-z][^\s<>/]*[\s/](?P<attributes>{_ATTRIBUTES})"
-_TAG = rf"(?is)<(?:{_COMMENT}|{_RAW_TEXT}|{_START_TAG})"
-
-# name="value", name='value', name=value, or only the name
-_ATTRIBUTE = r"""([^\s=/]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S*)))?"""
+_ATTRIBUTE = r"""(?x)
+    # a name
+    ( [^\s=/]+ )
+    # and maybe a value: in double quotes, in single quotes, or bare
+    (?: \s* = \s* (?: "([^"]*)" | '([^']*)' | (\S*) ) )?
+"""
 
 
 def _tags_with(page: str, *words: str) -> Iterator[dict[str, str]]:
@@ -658,154 +547,15 @@ def _parsed_attributes(text: str) -> dict[str, str]:
     return attributes
 
 
-def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
-    """The chats of a page: all of the current protocol in page order, else the classic one.
-
-    Raises ChatNotFoundError if there is none, or if the classic one lacks a nonce or a post id.
-    """
-    current: dict[str, _Chat] = {}
-    classic: list[_ClassicChat] = []
-    for attributes in _tags_with(page, "data-config", "wpaicg-chat"):
-        config = _json_object(attributes.get("data-config", "").strip()) or {}
-        if _token(config.get("nonce")) and _token(config.get("botId")):
-            bot = _current_chat(config, page_url)
-            current.setdefault(bot.bot_id, bot)
-        for kind in (_SHORTCODE, _WIDGET):
-            if kind.css_class in attributes.get("class", "").split():
-                classic.append(_classic_chat(kind, attributes, page_url))
-        if len(current) + len(classic) >= CHAT_LIMIT:
-            break
-    if current:
-        return tuple(current.values())
-    if not classic:
-        raise ChatNotFoundError(f"no chat, neither nonce nor post id, on {page_url}")
-    chat = _best(classic)
-    missing = []
-    if not chat.nonce:
-        missing.append("no nonce")
-    if not chat.post_id:
-        missing.append("no post id")
-    if missing:
-        raise ChatNotFoundError(f"{' and '.join(missing)} in the chat on {page_url}")
-    chat.ajax_url = _ajax_url(page_url, _classic_address(page))
-    return (chat,)
+_TITLE = r"(?i)<title(?=[\s/>])[^<>]*>([^<]*)"
 
 
-def _best(chats: list[_ClassicChat]) -> _ClassicChat:
-    """Of several classic chats, the one that is meant: complete, and no widget, if possible."""
-    complete = [chat for chat in chats if chat.nonce and chat.post_id]
-    candidates = complete or chats
-    shortcodes = [chat for chat in candidates if chat.kind is _SHORTCODE]
-    return (shortcodes or candidates)[0]
-
-
-def _classic_chat(kind: _ClassicKind, attributes: Mapping[str, str], page_url: str) -> _ClassicChat:
-    nonce = _token(attributes.get("data-nonce", "").strip())
-    # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
-    post_id = _token(attributes.get("data-post-id", "").strip(" <"))
-    bot_id = _token(attributes.get("data-bot-id", "").strip()) or "0"
-    # a stand-in: `_find_chats` sets the real one
-    ajax_url = _ajax_url(page_url, "")
-    return _ClassicChat(kind, nonce, post_id, bot_id, ajax_url, page_url)
-
-
-def _current_chat(config: Mapping[str, Any], page_url: str) -> _CurrentChat:
-    nonce = _token(config.get("nonce"))
-    post_id = _token(config.get("postId", 0))
-    bot_id = _token(config.get("botId"))
-    ajax_url = _ajax_url(page_url, config.get("ajaxUrl"))
-    bot = _CurrentChat(nonce, post_id, bot_id, ajax_url, page_url)
-    # a bot's title is stored as HTML
-    bot.name = _one_line(_unescape(_text_at(config, "headerName")))[:200] or bot_id
-    offers = set()
-    if _is_on(config.get("imageUploadEnabledUI")):
-        offers.add("image")
-    fields = [field for key, field in _SEARCH_FIELDS.items() if _is_on(config.get(key))]
-    if fields:
-        offers.add("web_search")
-        bot.search_fields = tuple(fields)
-        bot.searches_by_default = _is_on(config.get("webToggleDefaultOn"))
-    bot.offers = frozenset(offers)
-    return bot
-
-
-def _is_on(value: Any) -> bool:
-    """A switch in `data-config`: true, 1, or one of these as a string."""
-    return value is True or _token(value).lower() in ("true", "1")
-
-
-# An optimising plugin can move a script into a `data:` URL. LiteSpeed puts that into the attribute
-# `src`, WP Rocket into `data-rocketlazyloadscript`.
-_MOVED_SCRIPT = (
-    r"""\b(?:src|data-rocketlazyloadscript)=["']?"""
-    r"data:text/javascript;(?:charset=[\w-]+;)?base64,([\w+/=%-]+)"
-)
-_PLUGIN_FILES = "/wp-content/plugins/gpt3-ai-content-generator/"
-
-
-def _classic_address(page: str) -> str:
-    """The address of admin-ajax.php as a classic page tells it, "" if it doesn't.
-
-    It is needed where WordPress lives in a subfolder.
-    """
-    scripts = [page]
-    for moved in re.finditer(_MOVED_SCRIPT, page):
-        scripts.append(_decoded_script(moved[1]))
-        if len(scripts) == 100:
-            break
-    for script in scripts:
-        params = re.search(r"wpaicgParams\s*=\s*(?=\{)", script)
-        if params:
-            address = _text_at(_first_json_object(script[params.end() :]), "ajax_url")
-            if address:
-                return address
-    # Autoptimize moves scripts into files. Then the addresses of the plugin's own files show the
-    # folder, and so does that of WordPress's other interface.
-    end = page.find(_PLUGIN_FILES)
-    if end >= 0:
-        nearby = page[max(0, end - 300) : end]
-        folder = re.split(r"[\s\"'<>=(]", nearby)[-1]
-        if folder.startswith(("http", "/")):
-            return folder + "/wp-admin/admin-ajax.php"
-    for link in _tags_with(page, "https://api.w.org/"):
-        folder, found, _ = link.get("href", "").rpartition("/wp-json/")
-        if found:
-            return folder + "/wp-admin/admin-ajax.php"
-    return ""
-
-
-def _decoded_script(encoded: str) -> str:
-    """A script out of an address, "" if it is broken."""
-    from base64 import b64decode
-    from urllib.parse import unquote
-
-    try:
-        return b64decode(unquote(encoded)).decode("utf-8", "replace")
-    except ValueError:
+def _title(page: str) -> str:
+    """The title of a page on one line, at most 200 characters; "" if it has none."""
+    title = re.search(_TITLE, page[:ERROR_LIMIT])
+    if title is None:
         return ""
-
-
-def _ajax_url(page_url: str, address: Any) -> str:
-    """The address to ask: always on the page's own host, whatever host `address` names.
-
-    `address` gives the path and the query. It may also raise http to https: pages that are
-    reached by http can name their address by https.
-    """
-    page = urlsplit(page_url)
-    path = "/wp-admin/admin-ajax.php"
-    query = ""
-    try:
-        named = urlsplit(_token(address))
-    except ValueError:
-        named = urlsplit("")
-    if named.path.startswith("/"):
-        path = named.path
-        query = named.query
-    # a page on a port of its own has no counterpart by https
-    has_own_port = page.port not in (None, 80)
-    if page.scheme == "http" and named.scheme == "https" and not has_own_port:
-        return urlunsplit(("https", page.netloc.removesuffix(":80"), path, query, ""))
-    return urlunsplit((page.scheme, page.netloc, path, query, ""))
+    return _one_line(_unescape(title[1]))[:200]
 
 
 # ------------------------------------------------------------------------------------ event stream
@@ -924,8 +674,8 @@ def _events(pieces: Iterable[bytes]) -> Iterator[_Event]:
 # ------------------------------------------------------------------------------------------ answer
 #
 # `_Answer` takes events, one at a time, and returns the text that each brings. It knows all about
-# what the answers of both protocols contain. It raises the error that an event reports. What is
-# left over when the stream has ended is judged by `end`.
+# what the answers of both protocols contain, and keeps what has come of the answer. It raises the
+# error that an event reports. What is left over when the stream has ended is judged by `end`.
 #
 # A "disguised error" is one of the model's provider, which classic sites send in the shape of an
 # answer, word by word. Its events have the name "message", and its chunks have neither the `id` nor
@@ -937,24 +687,33 @@ class _Answer:
     """An answer in progress."""
 
     def __init__(self) -> None:
-        # has any text come?
-        self.has_text = False
+        # the text so far, as UTF-8: a list of pieces would take many times as much memory
+        self.encoded = bytearray()
+        # what goes before the next text: a blank line between two messages, or the first half of a
+        # character (of a pair of surrogates, as JSON has it)
+        self.before = ""
         # has the site said that the answer is whole? More text may follow all the same.
         self.is_complete = False
         # has an end marker come, after which nothing counts? Then it is complete, too.
         self.is_over = False
+        # why it ended, "" where the site doesn't tell
+        self.finish_reason = ""
+        # how many messages of the site's it consists of, as far as the site tells
+        self.message_count = 0
         # the words so far of a disguised error, None where there is no such error
         self.error_words: Optional[list[str]] = None
         # what stood outside of events, or in events that report errors, since the last text
         self.noise: list[str] = []
-        # what goes before the next text: a blank line between two messages
-        self.gap = ""
         # the title of a form, None where there is no form
         self.form_title: Optional[str] = None
         # the names of events that are not known here
         self.skipped: list[str] = []
         # the sources of a search: titles by addresses
         self.titles: dict[str, str] = {}
+
+    def text(self) -> str:
+        """The text so far."""
+        return self.encoded.decode()
 
     def sources(self) -> list[dict[str, str]]:
         """The sources of a search, each address once."""
@@ -982,6 +741,7 @@ class _Answer:
         choice = _first_choice(data)
         if choice.get("finish_reason"):
             self.is_complete = True
+            self.finish_reason = _one_line(_text_at(choice, "finish_reason"))[:50]
         if choice:
             return self._take_text(_text_in(choice))
         if isinstance(data.get("data"), str):
@@ -989,25 +749,36 @@ class _Answer:
         return self._take_text(_text_in(data))
 
     def _take_text(self, text: str) -> str:
+        """Keep a piece of text, and return it as it can be shown."""
         if not text:
             return ""
-        self.has_text = True
+        if self.before:
+            text = self.before + text
+            self.before = ""
+        if not text.isascii():
+            if "\ud800" <= text[-1] <= "\udbff":
+                self.before = text[-1]
+                text = text[:-1]
+            text = _without_half_characters(text)
         if self.noise:
             self.noise.clear()
-        if self.gap:
-            text = self.gap + text
-            self.gap = ""
+        self.encoded += text.encode()
         return text
 
     def _take_whole(self, text: Any) -> str:
-        if self.has_text:
+        """An answer in one piece, as classic sites send it that don't stream."""
+        if self.encoded:
             # Releases up to 1.8.84 send all of the text again. They do so after a cut answer too,
             # so it doesn't mean that the answer is whole.
             return ""
         self.is_complete = True
-        if isinstance(text, str):
-            return self._take_text(text)
-        return ""
+        if not isinstance(text, str):
+            return ""
+        # Errors of Google's models come in the shape of an answer. These words are never
+        # translated, and stand before nothing else.
+        if text.startswith("Response from Google: "):
+            raise _error_with(_words(text))
+        return self._take_text(text)
 
     def _take_message(self, data: dict[str, Any]) -> str:
         """`event: message`: a word of a disguised error, or text."""
@@ -1070,15 +841,23 @@ class _Answer:
         gap goes before them.
         """
         words = _text_at(data, "error")
-        if words and self.has_text and not words[0].isspace():
-            self.gap = "\n\n"
+        for reason, pattern in _FINISH_REASONS.items():
+            if re.search(pattern, words):
+                self.finish_reason = reason
+        if words and not words[0].isspace():
+            self._set_apart()
         return self._take_text(words)
 
     def _take_message_start(self, data: dict[str, Any]) -> str:
         """A second message in one answer: a rule of the site's owner can greet first."""
-        if self.has_text:
-            self.gap = "\n\n"
+        self.message_count += 1
+        self._set_apart()
         return ""
+
+    def _set_apart(self) -> None:
+        """Let a blank line go before the next text, if it isn't the first."""
+        if self.encoded:
+            self.before = "\n\n"
 
     def _take_form(self, data: dict[str, Any]) -> str:
         form = data.get("form_definition", data)
@@ -1130,7 +909,7 @@ class _Answer:
         """
         if self.error_words is not None:
             raise self._disguised_error()
-        if self.is_complete and self.has_text:
+        if self.is_complete and self.encoded:
             return
         if failure is not None:
             raise failure
@@ -1139,7 +918,7 @@ class _Answer:
         # only an incomplete answer can be cut, and a cut piece is no message of the site's
         if self.is_complete or not _may_be_cut(noise):
             words = _words(noise)
-        if self.has_text:
+        if self.encoded:
             reason = "the answer broke off"
             if words:
                 reason += f": {words}"
@@ -1161,11 +940,20 @@ class _Answer:
             return ChatgptFreeError(f"the site's answer is empty{unknown}")
         if noise:
             return IncompleteReplyError("the answer broke off before any text")
+        if not unknown:
+            # so classic sites end, and lose the reason
+            unknown = ": as a rule it can't reach its model's provider, or was refused by it"
         return IncompleteReplyError(f"the site sent no answer{unknown}")
 
 
 # Pieces of text have none of these keys.
 _REPORT_KEYS = frozenset(("status", "error", "msg", "success"))
+
+# What the warnings of the current protocol say of why an answer ended.
+_FINISH_REASONS = {
+    "length": r"\(Incomplete: max_output_tokens\)|maximum output token limit",
+    "content_filter": r"\(Warning: Content Filtered\)|\(Refusal: ",
+}
 
 
 def _reports_error(data: Mapping[str, Any]) -> bool:
@@ -1189,7 +977,8 @@ def _text_in(choice: Mapping[str, Any]) -> str:
     """The text of a choice, or of an event that has its "delta" at the top."""
     text = choice.get("delta")
     if isinstance(text, dict):
-        text = text.get("content")
+        # OpenAI's models refuse in words of their own, beside an empty content
+        text = text.get("content") or text.get("refusal")
     elif not text:
         # old completion models have it here
         text = choice.get("text")
@@ -1227,66 +1016,107 @@ def _sources_in(found: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(found, list):
         return
     for source in found:
+        # Google has the address and the title one level down
         if isinstance(source, dict) and isinstance(source.get("web"), dict):
             source = source["web"]
         url = _text_at(source, "url") or _text_at(source, "uri")
-        is_web = url.startswith(("http://", "https://"))
-        if not is_web or not url.isprintable() or len(url) > 2000:
-            continue
         title = _text_at(source, "title") or _text_at(source, "source_title") or url
-        yield url, _one_line(title)[:300]
+        if _is_source(url):
+            yield url, _one_line(title)[:300]
+
+
+def _is_source(url: str) -> bool:
+    is_web = url.startswith(("http://", "https://"))
+    return is_web and url.isprintable() and len(url) <= ADDRESS_LIMIT
 
 
 # --------------------------------------------------------------------------------- words of errors
 
-# Words that tell a limit; "quotation" is none.
-_LIMITS = (
-    r"(?i)quota(?!t)|too many requests|credits have run out"
-    r"|(?<![a-z])(?:rate|token|usage|message).?limit"
+# English words that tell a limit: one that waiting helps against. "Your prompt exceeds the model's
+# token limit" and "Disk quota exceeded" are none.
+_LIMITS = r"""(?ix)
+    too\ many\ requests
+  | \b rate[ -]limit\w*\ (?: is\ | was\ | has\ been\ )? (?: reached | exceeded )
+  | \b rate[ -]limited
+  | reached\ your\ [^.!?]{0,60} \b (?: limits? | quota ) \b
+  | exceeded\ your\ (?: current\ )? quota
+  | (?<! disk\ ) quota\ exceeded\ for
+  | credits\ have\ run\ out
+  | not\ enough\ [^.!?]{0,60} credits
+  | spending\ limit
+  | daily\ service\ limit
+  | resource\ has\ been\ exhausted
+    # a provider's code, where the site puts it among the words
+  | \(code:\ (?: insufficient_quota | rate_limit_exceeded | rate_limit_error ) \)
+"""
+# and flags and codes that tell one, in any language
+_LIMIT_FLAGS = ("tokenLimitReached", "quota_notice")
+_LIMIT_CODES = (
+    "429",
+    "insufficient_quota",
+    "rate_limit_exceeded",
+    "credit_deficit",
+    "site_limit",
+    "provider_daily_limit",
 )
 _PHP_WARNING = (
     r"(?m)^[ \t]*(?:<br ?/?>[ \t]*)?(?:<b>)?(?:PHP )?"
     r"(?:Warning|Notice|Deprecated)(?:</b>)?: .* on line .*"
 )
-_TITLE = r"(?i)<title\b[^<>]*>([^<]*)"
-_MARKUP = r"(?is)<(script|style|nav)\b.*?(?:</\1\s*>?|\Z)|</?[a-z!][^<>]*>?"
+_MARKUP = r"""(?isx)
+    # elements whose content is nothing to read
+    < ( script | style | nav ) (?= [\s/>] ) .*?  (?: </ \1 \s* >? | \Z )
+  | # other tags
+    < /? [a-z!] [^<>]* >?
+"""
 
 # Checks that only a browser passes: Cloudflare's, SiteGround's, AWS's and Vercel's have a header.
 _BOT_CHECK_HEADERS = ("cf-mitigated", "sg-captcha", "x-amzn-waf-action", "x-vercel-mitigated")
-# The page of the check tells too. Cloudflare, Imunify360, SiteGround, Sucuri, Anubis, testcookie:
-_BOT_CHECK_WORDS = (
-    r"<title>\s*just a moment",
-    r"<title>\s*one moment, please",
-    r"/\.well-known/sgcaptcha/",
-    r"sucuri_cloudproxy_js",
-    r"id=[\"']?anubis_challenge",
-    r"slowaes\.decrypt",
-    r"document\.cookie\s*=\s*[\"']__test=",
-)
-# The command line replaces these words in a message by its own options: see `_complain`.
-_HANDING_OVER = "cookies={…}, headers={'User-Agent': …}"
+# The page of the check tells too, in lower case.
+_BOT_CHECK_WORDS = r"""(?x)
+    # Cloudflare, Imunify360, DDoS-Guard
+    <title>\s* (?: just\ a\ moment | one\ moment,\ please | ddos-guard )
+  | /\.well-known/ddos-guard/
+    # SiteGround, Sucuri, Anubis
+  | /\.well-known/sgcaptcha/ | sucuri_cloudproxy_js | id=["']?anubis_challenge
+    # testcookie
+  | slowaes\.decrypt | document\.cookie\s*=\s*["']__test=
+    # LiteSpeed, Imperva, DataDome, HUMAN, Bunny Shield
+  | /\.lsrecap/ | _incapsula_resource | captcha-delivery\.com | px-captcha | /\.bunny-shield/
+    # BitNinja, whose page has both words
+  | \A (?= (?s: .* ) bitninja ) (?= (?s: .* ) captcha )
+"""
 
 
-def _error_in(report: Mapping[str, Any]) -> ChatgptFreeError:
-    """The error that a site reports as JSON. Its flags and codes can stand one level down."""
+def _error_in(report: Mapping[str, Any], where: str = "") -> ChatgptFreeError:
+    """The error that a site reports as JSON. Its flags and codes can stand one level down.
+
+    where: what goes before the site's words, such as "HTTP 403: ".
+    """
     words = _words(_message_in(report))
-    hints = []
-    for level in (report, report.get("data"), report.get("error")):
-        if isinstance(level, Mapping):
-            # flags are keys with a value that is true, such as "tokenLimitReached"
-            hints += [key for key, value in level.items() if value]
-            hints += [_text_at(level, "code"), _text_at(level, "type")]
+    candidates = (report, report.get("data"), report.get("error"))
+    levels = [level for level in candidates if isinstance(level, Mapping)]
     # a check by Cloudflare's Turnstile
-    if "ts_required" in hints:
-        return _blocked("the site", words)
-    return _error_with(words, hints)
+    if any(level.get("ts_required") for level in levels):
+        return _blocked(f"{where}the site", words)
+    if any(_tells_limit(level) for level in levels):
+        return RateLimitError(where + (words or "a limit was reached"))
+    return _error_with(words, where)
 
 
-def _error_with(words: str, hints: Sequence[str] = ()) -> ChatgptFreeError:
-    """The error with these words. They, or the hints, tell whether a limit was reached."""
-    if any(re.search(_LIMITS, hint) for hint in [words, *hints]):
-        return RateLimitError(words or "a limit was reached")
-    return ChatgptFreeError(words or "the site reported an error without words")
+def _tells_limit(report: Mapping[str, Any]) -> bool:
+    """Do the flags or codes of a report tell a limit?"""
+    codes = [report.get(key) for key in ("code", "type", "provider_error_code", "status")]
+    is_coded = any(_token(code) in _LIMIT_CODES for code in codes)
+    return is_coded or any(report.get(flag) for flag in _LIMIT_FLAGS)
+
+
+def _error_with(words: str, where: str = "") -> ChatgptFreeError:
+    """The error with these words, which tell whether a limit was reached."""
+    words = where + (words or "the site reported an error without words")
+    if re.search(_LIMITS, words):
+        return RateLimitError(words)
+    return ChatgptFreeError(words)
 
 
 def _message_in(report: Mapping[str, Any]) -> str:
@@ -1309,10 +1139,7 @@ def _words(markup: str) -> str:
     """
     markup = markup[:ERROR_LIMIT]
     markup = re.sub(_PHP_WARNING, "", markup).strip() or markup
-    title = ""
-    first_title = re.search(_TITLE, markup)
-    if first_title:
-        title = _plain(first_title[1])
+    title = _title(markup)
     text = _plain(re.sub(_TITLE, "", markup))
     if title and len(text) > 300:
         text = title
@@ -1332,18 +1159,14 @@ def _blocked(where: str, words: str = "") -> BlockedError:
     """The error for a check that only a browser passes. `words` are the site's own."""
     if words:
         words = f' ("{words}")'
-    return BlockedError(
-        f"{where} asks for a check that needs a browser{words}. Open its page in one, then pass on "
-        f"that browser's cookies and its exact User-Agent: {_HANDING_OVER}"
-    )
+    return BlockedError(f"{where} asks for a check that needs a browser{words}")
 
 
 def _is_bot_check(text: str) -> bool:
     """Is this the page of a check? A page with a chat never is, whatever words it has."""
     if re.search("wpaicg-chat|aipkit_chat_container|aipkit_popup_wrapper", text):
         return False
-    start = text[:ERROR_LIMIT].lower()
-    return any(re.search(words, start) for words in _BOT_CHECK_WORDS)
+    return re.search(_BOT_CHECK_WORDS, text[:ERROR_LIMIT].lower()) is not None
 
 
 def _is_blocked(response: Response, text: str) -> bool:
@@ -1354,50 +1177,66 @@ def _is_blocked(response: Response, text: str) -> bool:
 def _refusal(response: Response, text: str) -> Exception:
     """The exception for a response that is not an answer. `text` is its body."""
     status = response.status_code
+    where = f"HTTP {status}: "
     if _is_blocked(response, text):
-        return _blocked(f"HTTP {status}: {_shown(response.url)}")
+        return _blocked(where + _shown(response.url))
     location = _location(response)
     if location:
         redirect = f"{_shown(response.url)} redirects to {_shown(location)}"
-        return ChatgptFreeError(f"HTTP {status}: {redirect}, which was not followed")
-    error = _reported(response, text)
-    words = f"HTTP {status}: {error}"
+        return ChatgptFreeError(f"{where}{redirect}, which was not followed")
     if status == 407:
         host = urlsplit(response.url).hostname
-        return requests.exceptions.ProxyError(f"HTTP 407 from the proxy for {host}: {error}")
-    if status == 429 and not isinstance(error, RateLimitError):
-        error = RateLimitError()
-    if not isinstance(error, RateLimitError):
-        return type(error)(words)
+        where = f"HTTP 407 from the proxy for {host}: "
+        return requests.exceptions.ProxyError(str(_reported(response, text, where)))
+    error = _reported(response, text, where)
+    is_limit = status == 429 or isinstance(error, RateLimitError)
+    if not is_limit or isinstance(error, BlockedError):
+        return error
+    words = str(error)
     seconds = _seconds(response.headers.get("Retry-After", ""))
     if seconds is not None:
         words += f" (try again in {seconds:.0f} s)"
-    limit = type(error)(words)
-    limit.retry_after = seconds
-    return limit
+    return RateLimitError(words, retry_after=seconds)
 
 
-def _reported(response: Response, text: str) -> ChatgptFreeError:
-    """The error that a refusal reports in its body, or else by its status."""
+def _location(response: Response) -> str:
+    """Where a redirect leads, "" for any other response."""
+    if response.status_code not in (301, 302, 303, 307, 308):
+        return ""
+    location: str = response.headers.get("Location", "")
+    try:
+        # http.client decodes headers as Latin-1, and people write UTF-8
+        return location.encode("latin-1").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # some libraries have decoded it already
+        return location
+
+
+def _reported(response: Response, text: str, where: str) -> ChatgptFreeError:
+    """The error that a refusal reports in its body, or else by its status.
+
+    where: what goes before its words.
+    """
     report = _first_json_object(text)
     if _message_in(report):
-        return _error_in(report)
+        return _error_in(report, where)
     # WordPress's answer to an action that it doesn't know
     if response.status_code == 400 and text.strip() == "0":
         hint = "the plugin is off or has changed, or the prompt is over the server's limit"
-        return ChatgptFreeError(f"0 ({hint})")
-    title = re.search(_TITLE, text)
+        return ChatgptFreeError(f"{where}0 ({hint})")
+    title = _title(text)
     if response.status_code == 404 and title:
         # the rest is the theme's menu
-        text = title[0]
-    return _error_with(_words(text) or response.reason or _reason(response.status_code))
+        return _error_with(title, where)
+    return _error_with(_words(text) or _reason(response), where)
 
 
-def _reason(status: int) -> str:
-    """What the standard calls a status."""
+def _reason(response: Response) -> str:
+    """What the site, or else the standard, calls the status of a response."""
     from http.client import responses
 
-    return responses.get(status, "no words")
+    standard = responses.get(response.status_code, "no words")
+    return _one_line((response.reason or "")[:300]) or standard
 
 
 def _seconds(retry_after: str) -> Optional[float]:
@@ -1425,13 +1264,12 @@ def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
     seconds: how long nothing may come, for time-outs that don't say it themselves.
     """
     text = _one_line(str(error))
-    is_of_network = isinstance(error, (OSError, HTTPError))
     # requests' own words are short, unlike those of the exceptions that it wraps
     has_words = len(error.args) > 0 and isinstance(error.args[0], str)
     is_sentence = has_words and isinstance(error, requests.RequestException)
     if is_sentence and "SOCKS" in text:
         return f"{text} Try: pip install 'requests[socks]'"
-    if is_sentence or not is_of_network:
+    if is_sentence or not isinstance(error, _NETWORK_FAILURES):
         return text or type(error).__name__
     host = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(error, requests.exceptions.ProxyError):
@@ -1441,11 +1279,18 @@ def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
         waited = re.search(r"timeout=([\d.]+)", text)
         if waited:
             seconds = float(waited[1])
-        return f"nothing came from {host} for {seconds:g} seconds"
+        return f"nothing came from {host} for {_as_seconds(seconds)}"
     reason = _systems_reason(error)
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         reason += " (REQUESTS_CA_BUNDLE can name a file of certificates that you trust)"
     return f"{what} {host}: {reason}"
+
+
+def _as_seconds(number: float) -> str:
+    """A time in words."""
+    if number == 1:
+        return "1 second"
+    return f"{number:g} seconds"
 
 
 def _systems_reason(error: BaseException) -> str:
@@ -1457,83 +1302,28 @@ def _systems_reason(error: BaseException) -> str:
     return words[:300] or type(cause).__name__
 
 
-# ---------------------------------------------------------------------------------------- requests
+# ----------------------------------------------------------------------------------------- options
 #
-# One rule says where things go. All that the caller gives (cookies, headers, credentials, the
-# session's own) belongs to one site: the host of `url`, with or without "www.". No request goes
-# anywhere else, so nothing has to be stripped from any. Two functions see to it: `_is_same_site`
-# for where the page redirects to, and `_ajax_url` for where the chat is asked.
+# Options come in layers: the client's, a conversation's, and a call's own, which win. Each layer is
+# checked when it is given, by the table `_OPTIONS`. They are merged when a call is made.
 
 
-class _Options(NamedTuple):
-    """The options of a call, merged and checked."""
-
-    model: Model
-    image: str  # the form field
-    web_search: Optional[bool]
-    max_time: float
-    # what goes to every request, as `requests` takes it
-    request: dict[str, Any]
-
-    def timeouts(self) -> tuple[float, float]:
-        """The seconds for connecting, and for reading."""
-        timeout = self.request["timeout"]
-        if not isinstance(timeout, tuple):
-            timeout = (timeout, timeout)
-        connect, read = (math.inf if seconds is None else seconds for seconds in timeout)
-        return connect, read
+def _as_it_is(name: str, value: Any) -> Any:
+    return value
 
 
-# What each option must be. Of the last two `requests` says well what is wrong.
-_OPTIONS: dict[str, tuple[Any, str]] = {
-    "model": ((str, int), "a bot's name or number"),
-    "proxy": (str, "a str, the URL of one proxy"),
-    "timeout": ((int, float, tuple), "a number of seconds, or two in a tuple"),
-    "cookies": ((Mapping, CookieJar), "a dict or a jar"),
-    "image": ((str, os.PathLike, bytes), "a path or bytes"),
-    "web_search": (bool, "True or False"),
-    "max_time": ((int, float), "a number of seconds"),
-    "headers": (Mapping, "a dict"),
-    "proxies": (Mapping, "a dict"),
-    "auth": ((tuple, Callable), "a tuple of user and password, or a function"),
-    "hooks": (Mapping, "a dict"),
-    "cert": (object, ""),
-    "verify": (object, ""),
-}
-
-
-def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str, Any]:
-    """The options that a caller gave, without those that are None.
-
-    Raises TypeError or ValueError for a wrong one. Checked are common mistakes, and what `requests`
-    would report in a way that nobody understands, or with a secret in the message.
-
-    takes_others: the session is not requests' own, and can have other options.
-    """
-    checked = {}
-    for name, value in options.items():
-        if name not in _OPTIONS and not takes_others:
-            names = ", ".join(_OPTIONS)
-            raise TypeError(f"unexpected keyword argument {name!r}; the options are {names}")
-        if value is None:
-            continue
-        kinds, wanted = _OPTIONS.get(name, (object, ""))
-        if not isinstance(value, kinds):
-            raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
-        checked[name] = value
-    if "headers" in checked:
-        checked["headers"] = _checked_texts("headers", checked["headers"], bytes, type(None))
-    if isinstance(checked.get("cookies"), Mapping):
-        checked["cookies"] = _checked_texts("cookies", checked["cookies"])
-    if "proxy" in checked:
-        checked["proxy"] = checked["proxy"].strip()
-        _check_proxy(checked["proxy"])
-    for proxy in checked.get("proxies", {}).values():
-        _check_proxy_password("proxies", str(proxy))
-    for name in ("timeout", "max_time"):
-        if name in checked:
-            _check_seconds(name, checked[name])
+def _checked_headers(name: str, headers: Mapping[Any, Any]) -> dict[str, Any]:
+    checked = _checked_texts(name, headers, bytes, type(None))
+    for key in checked:
+        if not key.isascii() or not re.fullmatch(r"[^:\s][^:]*", key):
+            raise ValueError(f"headers[{key!r}] can't be sent: its name must be ASCII, without ':'")
     return checked
+
+
+def _checked_cookies(name: str, cookies: Any) -> Any:
+    if isinstance(cookies, CookieJar):
+        return cookies
+    return _checked_texts(name, cookies)
 
 
 def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> dict[str, Any]:
@@ -1554,8 +1344,32 @@ def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> d
     return checked
 
 
-def _check_proxy(proxy: str) -> None:
-    """Raise ValueError for a proxy that can't be used. The message doesn't repeat its password."""
+def _checked_proxy(name: str, proxy: str) -> str:
+    """A proxy's URL. Errors don't repeat its password."""
+    proxy = proxy.strip()
+    scheme = proxy.partition("://")[0].lower()
+    if scheme == "socks":
+        raise ValueError("proxy begins with socks://: say socks5:// or socks4://")
+    schemes = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+    if "://" not in proxy or scheme not in schemes:
+        raise ValueError("proxy must be a URL such as http://host:port or socks5://host:port")
+    _check_proxys_address(name, proxy)
+    return proxy
+
+
+def _checked_proxies(name: str, proxies: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Proxies as `requests` takes them. Only those with a password are looked at."""
+    for proxy in proxies.values():
+        if isinstance(proxy, str) and "@" in proxy:
+            scheme, _, rest = proxy.rpartition("://")
+            _check_proxys_address(name, f"{scheme or 'http'}://{rest}")
+    return proxies
+
+
+def _check_proxys_address(name: str, proxy: str) -> None:
+    """Raise ValueError for what libraries would misread, and repeat with its password."""
+    if re.search(r"://[^@]*[/?#\\].*@|[^\0-\xff]", proxy):
+        raise ValueError(f"{name} has a password that needs quoting: say %23 for # and %2F for /")
     try:
         parts = urlsplit(proxy)
         host = parts.hostname
@@ -1563,37 +1377,81 @@ def _check_proxy(proxy: str) -> None:
         parts.port  # noqa: B018
     except ValueError:
         host = None
-    scheme = proxy.partition("://")[0].lower()
-    schemes = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-    if scheme == "socks":
-        raise ValueError("proxy begins with socks://: say socks5:// or socks4://")
-    if "://" not in proxy or scheme not in schemes:
-        raise ValueError("proxy must be a URL such as http://host:port or socks5://host:port")
-    _check_proxy_password("proxy", proxy)
     if not host:
-        raise ValueError("proxy must name a host and may name a port: http://host:port")
+        raise ValueError(f"{name} must name a host and may name a port: http://host:port")
 
 
-def _check_proxy_password(name: str, proxy: str) -> None:
-    """Raise ValueError for an unquoted password, which libraries take for a host, and repeat."""
-    if re.search(r"://[^@]*[/?#\\].*@|[^\0-\xff]", proxy):
-        raise ValueError(f"{name} has a password that needs quoting: say %23 for # and %2F for /")
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    """Raise an error for what can't be a time in seconds. None in a tuple means for ever."""
+def _checked_seconds(name: str, value: Any) -> Any:
+    """A time in seconds, or a tuple of two. None in the tuple means for ever."""
     if not isinstance(value, tuple):
-        value = (value, value)
+        return _checked_number(name, value)
     if len(value) != 2:
         raise ValueError(f"{name} has two numbers in its tuple, for connecting and for reading")
-    for number in value:
-        if number is None:
+    return tuple(_checked_number(name, math.inf if n is None else n) for n in value)
+
+
+def _checked_number(name: str, number: Any) -> float:
+    if not isinstance(number, (int, float)) or isinstance(number, bool):
+        raise TypeError(f"{name} must be in seconds, a number, not {type(number).__name__}")
+    # "not over 0" is true of NaN too
+    if not number > 0:
+        raise ValueError(f"{name} must be over 0 seconds, not {number}")
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number of seconds that a float can hold") from None
+
+
+class _Option(NamedTuple):
+    """What an option must be."""
+
+    kinds: Any  # as `isinstance` takes it
+    wanted: str  # the same in words
+    # takes the option's name and value, and returns the value to use, or raises an error
+    check: Callable[[str, Any], Any] = _as_it_is
+
+
+# All options of a call. `stream`, the types at the top and the command line name them too, since
+# others read them there; a test keeps them together. Checked are common mistakes, and what
+# `requests` would report in a way that nobody understands, or with a secret in the message.
+_OPTIONS = {
+    "model": _Option((str, int), "a bot's name or number"),
+    "proxy": _Option(str, "a str, the URL of one proxy", _checked_proxy),
+    "timeout": _Option(
+        (int, float, tuple), "a number of seconds, or two in a tuple", _checked_seconds
+    ),
+    "cookies": _Option((Mapping, CookieJar), "a dict or a jar", _checked_cookies),
+    "image": _Option((str, os.PathLike, bytes), "a path or bytes"),
+    "web_search": _Option(bool, "True or False"),
+    "max_time": _Option((int, float), "a number of seconds", _checked_number),
+    "headers": _Option(Mapping, "a dict", _checked_headers),
+    "proxies": _Option(Mapping, "a dict", _checked_proxies),
+    "auth": _Option((tuple, Callable), "a tuple of user and password, or a function"),
+    "hooks": _Option(Mapping, "a dict"),
+    "cert": _Option(object, "what requests takes"),
+    "verify": _Option(object, "what requests takes"),
+}
+
+
+def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str, Any]:
+    """The options that a caller gave, without those that are None.
+
+    takes_others: the session is not requests' own, and can have other options.
+
+    Raises TypeError or ValueError for a wrong one.
+    """
+    checked = {}
+    for name, value in options.items():
+        if name not in _OPTIONS and not takes_others:
+            names = ", ".join(_OPTIONS)
+            raise TypeError(f"unexpected keyword argument {name!r}; the options are {names}")
+        if value is None:
             continue
-        if not isinstance(number, (int, float)) or isinstance(number, bool):
-            raise TypeError(f"{name} must be in seconds, a number, not {type(number).__name__}")
-        # "not over 0" is true of NaN too
-        if not number > 0:
-            raise ValueError(f"{name} must be over 0 seconds, not {number}")
+        option = _OPTIONS.get(name, _Option(object, "anything"))
+        if not isinstance(value, option.kinds):
+            raise TypeError(f"{name} must be {option.wanted}, not {type(value).__name__}")
+        checked[name] = option.check(name, value)
+    return checked
 
 
 def _merged_options(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -1613,30 +1471,51 @@ def _merged_options(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
+class _Options(NamedTuple):
+    """The options of a call."""
+
+    model: Model
+    image: str  # the form field
+    web_search: Optional[bool]
+    max_time: float
+    # seconds for connecting, and for each wait for bytes; infinity means for ever
+    connect_timeout: float
+    read_timeout: float
+    # what goes to every request, as `requests` takes it
+    request: dict[str, Any]
+
+
 def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Options:
-    """The options of a call, from those of the client, of the conversation and its own."""
+    """The options of a call, from the checked layers."""
     options = _merged_options(layers)
     model = options.pop("model", None)
     image = options.pop("image", None)
     web_search = options.pop("web_search", None)
     max_time = options.pop("max_time", math.inf)
+    timeout = options.pop("timeout", (CONNECT_TIMEOUT, TIMEOUT))
     proxy = options.pop("proxy", None)
+    if not isinstance(timeout, tuple):
+        timeout = (timeout, timeout)
     if proxy is not None:
         options["proxies"] = {"http": proxy, "https": proxy}
     image_field = ""
     if image is not None:
         image_field = _image_field(image)
-    options["timeout"] = _as_requests_waits(options.get("timeout", TIMEOUT))
-    return _Options(model, image_field, web_search, max_time, options)
+    connect, read = timeout
+    return _Options(model, image_field, web_search, max_time, connect, read, options)
 
 
-def _as_requests_waits(timeout: Any) -> Any:
-    """A time-out as `requests` takes it: None waits for ever, and sockets fail for huge numbers."""
-    if isinstance(timeout, tuple):
-        return tuple(_as_requests_waits(seconds) for seconds in timeout)
-    if timeout is None or timeout >= threading.TIMEOUT_MAX:
-        return None
-    return timeout
+# ---------------------------------------------------------------------------------------- requests
+#
+# One rule says where things go. All that the caller gives (cookies, headers, credentials, the
+# session's own) belongs to one site: the host of `url`, with or without "www.". No request goes
+# anywhere else, so nothing has to be stripped from any. Two functions see to it: `_is_same_site`
+# for where the page redirects to, and `_ajax_url` for where a chat is asked.
+#
+# A second rule: a connection is used again only after a success. A server may send more than one
+# response to a request (103 Early Hints before the real one, for instance). What is left on the
+# connection would be taken for the answer to the next question. With a session of the caller's
+# only responses without a body are kept from that.
 
 
 def _prepared(url: str) -> str:
@@ -1652,14 +1531,28 @@ def _prepared(url: str) -> str:
         address = prepared.url or ""
         parts = urlsplit(address)
         (parts.hostname or "").encode("idna")
+        # this one for a user or password with characters that look like "/", "?", "#", "@" or ":"
+        urlsplit(url)
     except ValueError:
         address = ""
     if not address.startswith(("http://", "https://")):
-        shown = url.rpartition("@")[2]
+        # behind the password; the other two look like an "@"
+        shown = re.split("[@\ufe6b\uff20]", url)[-1]
         rule = "an address begins with http:// or https:// and names a host"
-        raise ValueError(f"{rule}, unlike {shown!r:.200}")
+        advice = ""
+        if shown != url:
+            advice = "; a user and a password before it may need quoting: say %2F for /"
+        raise ValueError(f"{rule}, unlike {shown!r:.200}{advice}")
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+
+
+def _auth_in(url: str) -> Optional[tuple[str, str]]:
+    """The user and the password in an address, None if it has neither."""
+    parts = urlsplit(url)
+    if not parts.username and not parts.password:
+        return None
+    return unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def _is_same_site(home: str, address: str) -> bool:
@@ -1680,89 +1573,92 @@ def _has_usual_port(parts: SplitResult) -> bool:
     return parts.port in (None, {"http": 80, "https": 443}[parts.scheme])
 
 
-def _location(response: Response) -> str:
-    """Where a redirect leads, "" for any other response."""
-    if response.status_code not in (301, 302, 303, 307, 308):
-        return ""
-    location: str = response.headers.get("Location", "")
-    try:
-        # http.client decodes headers as Latin-1, and people write UTF-8
-        return location.encode("latin-1").decode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        # some libraries have decoded it already
-        return location
+class _Connections(BaseAdapter):
+    """Connections, each of which serves one request at a time, and the next only after a success.
+
+    `requests` gets one from here for each request. `keep` says that the request was a success. If
+    nobody says so, the connection is not used again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # adapters with one connection each, and when it was used; the last used stands last
+        self.kept: list[tuple[float, HTTPAdapter]] = []
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Response:
+        return self._taken().send(request, *args, **options)
+
+    def _taken(self) -> HTTPAdapter:
+        """A connection for a request.
+
+        A server closes an idle connection, after 5 seconds at the earliest, and a question that is
+        sent at that moment is lost. So one that was idle for almost as long is left alone, and so
+        are those that were idle for longer.
+        """
+        try:
+            last_used, adapter = self.kept.pop()
+        except IndexError:
+            return HTTPAdapter()
+        if time.monotonic() - last_used > IDLE:
+            self.kept.clear()
+            return HTTPAdapter()
+        return adapter
+
+    def keep(self, response: Response) -> None:
+        """Let the connection of a response, which is closed, serve other requests."""
+        adapter = response.connection
+        # a mock of `requests` can have put its own in place
+        if isinstance(adapter, HTTPAdapter):
+            self.kept.append((time.monotonic(), adapter))
+
+    def close(self) -> None:
+        while self.kept:
+            _, adapter = self.kept.pop()
+            adapter.close()
 
 
 class _Session(requests.Session):
-    def get_redirect_target(self, resp: Response) -> None:
-        """Follow no redirects.
+    """The library's own session."""
 
-        Even with `allow_redirects=False`, `requests` would read a redirect's body.
-        """
-
-
-class _Process:
-    """What belongs to one process. A forked process makes one of its own.
-
-    On a connection that two processes share, each would get the other's answers. A lock that some
-    thread held at the fork would never be free in the child.
-    """
-
-    def __init__(self, callers_session: Any) -> None:
-        self.id = os.getpid()
-        self.is_callers_session = callers_session is not None
-        self.session = callers_session
-        if not self.is_callers_session:
-            self.session = _Session()
-            name = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
-            self.session.headers["User-Agent"] = name
-        self.last_used = time.monotonic()
-        # guards `last_used` and `look_up`
-        self.lock = threading.Lock()
-        # the look-up of the page that is in progress, if one is
-        self.look_up: Optional[_LookUp] = None
-
-    def use_session(self) -> Any:
-        """The session, which starts with new connections if it was idle for long.
-
-        A server closes an idle connection, after 5 seconds at the earliest, and a question that is
-        sent at that moment is lost. The old adapters are not closed: other threads may still read.
-        """
-        with self.lock:
-            now = time.monotonic()
-            if now - self.last_used > IDLE and not self.is_callers_session:
-                # in one assignment: `mount` moves entries while other threads look one up
-                adapters = [("https://", HTTPAdapter()), ("http://", HTTPAdapter())]
-                self.session.adapters = OrderedDict(adapters)
-            self.last_used = now
-        return self.session
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = f"Mozilla/5.0 (compatible; chatgptfree/{__version__})"
+        self.connections = _Connections()
+        self.mount("https://", self.connections)
+        self.mount("http://", self.connections)
 
 
-class _Call:
-    """A call: its options, its time limit, and the requests that it makes, all to one site."""
+class _Transport:
+    """Sends the requests of a call, all to one site. Its time begins when it is made."""
 
-    def __init__(self, process: _Process, url: str, options: _Options) -> None:
-        self.process = process
+    def __init__(self, session: Any, url: str, options: _Options) -> None:
+        self.session = session
         self.options = options
         self.home = _prepared(url)
-        self.auth: Optional[tuple[str, str]] = get_auth_from_url(url)
-        if self.auth == ("", ""):
-            self.auth = None
+        self.auth = _auth_in(url)
         self.deadline = time.monotonic() + options.max_time
 
-    def raise_timeout(self) -> NoReturn:
-        """Raise the exception for a call that has lasted longer than `max_time`."""
-        seconds = f"{self.options.max_time:g} seconds"
-        raise requests.Timeout(f"the call took longer than max_time, {seconds}")
+    def lateness(self) -> Optional[requests.Timeout]:
+        """The exception for a call that has lasted longer than `max_time`, None if it hasn't."""
+        if time.monotonic() <= self.deadline:
+            return None
+        seconds = _as_seconds(self.options.max_time)
+        return requests.Timeout(f"the call took longer than max_time, {seconds}")
+
+    def check_time(self) -> None:
+        """Raise an exception if the call has lasted longer than `max_time`."""
+        late = self.lateness()
+        if late is not None:
+            raise late
 
     def longest_wait(self) -> float:
         """For how many seconds this call may wait for another thread."""
         left = self.deadline - time.monotonic()
-        connect, read = self.options.timeouts()
-        return max(0.0, min(connect + read, left, threading.TIMEOUT_MAX))
+        wait = self.options.connect_timeout + self.options.read_timeout
+        return max(0.0, min(wait, left, threading.TIMEOUT_MAX))
 
-    def read_page(self, is_fresh: bool) -> tuple[_Chat, ...]:
-        """Request the page and find its chats.
+    def open_page(self, is_fresh: bool) -> tuple[str, Response]:
+        """Request the page, and return its address, behind redirects, and the response.
 
         is_fresh: ask in a way that no cache has an answer for.
         """
@@ -1774,31 +1670,20 @@ class _Call:
                 # caches on the server ignore "no-cache", but few answer for a query that is new
                 asked_url += "&" if urlsplit(page_url).query else "?"
                 asked_url += f"_={int(time.time() * 1000)}"
-            response = self.request("get", asked_url, headers)
+            response = self._request("get", asked_url, headers)
             _log.debug("page of %s: HTTP %s", urlsplit(page_url).netloc, response.status_code)
             location = _location(response)
             if not location:
-                return self._chats_in(response, page_url)
+                return page_url, response
             response.close()
             page_url = self._redirected(page_url, location)
         raise requests.TooManyRedirects(f"{_shown(self.home)} leads to 10 redirects or more")
-
-    def _chats_in(self, response: Response, page_url: str) -> tuple[_Chat, ...]:
-        page = self.text(response)
-        if response.status_code >= 400:
-            raise _refusal(response, page)
-        try:
-            return _find_chats(page, page_url)
-        except ChatNotFoundError as error:
-            if _is_blocked(response, page):
-                raise _refusal(response, page) from error
-            raise
 
     def _redirected(self, page_url: str, location: str) -> str:
         """The address that a page redirects to. Raises ChatgptFreeError if it is not the site's."""
         redirect = f"{_shown(page_url)} redirects to"
         try:
-            if len(location) > 2000:
+            if len(location) > ADDRESS_LIMIT:
                 raise ValueError("it is too long")
             target = _prepared(urljoin(page_url, location))
         except ValueError as error:
@@ -1813,105 +1698,155 @@ class _Call:
             raise ChatgptFreeError(f"{redirect} {_shown(target)!r}, {advice}")
         return target
 
-    def send(self, chat: _Chat, request: _Request) -> Response:
-        """Send a request to a chat. Raises an exception if the response's status is not 200."""
-        place = "params" if request.method == "get" else "data"
-        fields = {place: request.fields}
-        response = self.request(request.method, chat.ajax_url, chat.headers(), **fields)
-        _log.debug("%s: HTTP %s", request.fields["action"], response.status_code)
+    def send(
+        self, method: str, url: str, headers: dict[str, str], fields: dict[str, str]
+    ) -> Response:
+        """Send fields to a chat. Raises an exception if the response's status is not 200.
+
+        method: "get", which sends them as a query, or "post", which sends them as a form.
+        """
+        place = {"get": "params", "post": "data"}[method]
+        response = self._request(method, url, headers, **{place: fields})
+        _log.debug("%s: HTTP %s", fields["action"], response.status_code)
         if response.status_code != 200:
-            raise _refusal(response, self.text(response))
+            raise self.refusal(response)
         return response
 
-    def request(self, method: str, url: str, headers: dict[str, str], **fields: Any) -> Response:
+    def refusal(self, response: Response) -> Exception:
+        """The exception for a response that is not what was asked for."""
+        try:
+            text = self.text(response)
+        except ChatgptFreeError as error:
+            # it has no end, or is in an encoding that can't be read
+            text = str(error)
+        return _refusal(response, text)
+
+    def text(self, response: Response) -> str:
+        """A whole body as text, for responses that are not streams."""
+        body = bytearray()
+        with contextlib.closing(response):
+            try:
+                for piece in _pieces(response):
+                    body += piece
+                    if len(body) > BODY_LIMIT:
+                        raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end")
+                    self.check_time()
+            except _NETWORK_FAILURES:
+                self.check_time()
+                raise
+        return body.decode("utf-8", "replace")
+
+    def _request(self, method: str, url: str, headers: dict[str, str], **fields: Any) -> Response:
         """Send a request, and follow no redirect."""
-        if time.monotonic() > self.deadline:
-            self.raise_timeout()
+        self.check_time()
         options = {"auth": self.auth, **self.options.request, **fields}
         merged = CaseInsensitiveDict(headers)
         merged.update(options.get("headers") or {})
         options["headers"] = dict(merged)
-        session = self.process.use_session()
-        if not self.process.is_callers_session and url.startswith("http://127.0.0.1:"):
+        options["timeout"] = self._timeout()
+        session = self.session
+        if isinstance(session, _Session) and url.startswith("http://127.0.0.1:"):
             # this machine, with the demo site for instance, is asked directly, whatever proxy the
             # environment names
             options.setdefault("proxies", {"http://127.0.0.1": ""})
+        taker = _LocationTaker()
+        if isinstance(session, requests.Session):
+            options["auth"] = _auth_for_requests(options["auth"], merged)
+            options["hooks"] = taker.behind(options.get("hooks"), session)
         send = getattr(session, method)
         try:
             response: Response = send(url, stream=True, allow_redirects=False, **options)
-        except ValueError as error:
-            if isinstance(error, requests.RequestException):
-                raise
-            # A caller's `requests.Session` parses a redirect's address, followed or not.
-            redirect = f"{_shown(url)} redirects to what is no address"
-            raise ChatgptFreeError(f"{redirect}: {error}") from error
-        except HTTPError as error:
-            if self.process.is_callers_session:
+        except _NETWORK_FAILURES as error:
+            self.check_time()
+            if isinstance(error, OSError) or not isinstance(session, _Session):
                 raise
             # `requests` lets some of urllib3's through
             raise requests.exceptions.ConnectionError(error) from error
         # other libraries' headers can be plain dicts
         response.headers = CaseInsensitiveDict(response.headers)
+        if taker.location is not None:
+            response.headers["Location"] = taker.location
+        if _has_no_body(response):
+            # read to its end, it would give its connection back to a caller's session
+            response.close()
         return response
 
-    def text(self, response: Response) -> str:
-        """A whole body as text, for responses that are not streams."""
-        with contextlib.closing(response):
-            body = _Body(_pieces(response), self)
-            raw = b"".join(body)
-        if body.failure is not None:
-            raise body.failure
-        return raw.decode("utf-8", "replace")
+    def _timeout(self) -> Any:
+        """The time-outs of a request as `requests` takes them: no longer than the call may last."""
+        # sockets take no 0
+        left = max(0.001, self.deadline - time.monotonic())
+        connect = _as_sockets_wait(min(self.options.connect_timeout, left))
+        read = _as_sockets_wait(min(self.options.read_timeout, left))
+        if connect == read:
+            return read
+        return connect, read
+
+    def keep(self, response: Response) -> None:
+        """Keep the connection of a response that was a success, and is closed."""
+        if isinstance(self.session, _Session):
+            self.session.connections.keep(response)
 
 
-class _Body:
-    """The pieces of a response's body as they arrive, to its end or to a failure of the network."""
+def _auth_for_requests(auth: Any, headers: Mapping[str, Any]) -> Any:
+    """Credentials as `requests` needs them."""
+    if auth is None and headers.get("Authorization") is not None:
+        # without any `auth`, `requests` would replace this header by what ~/.netrc has
+        return _with_own_header
+    if isinstance(auth, tuple) and any(re.search(r"[^\0-\xff]", str(text)) for text in auth):
+        # it takes a str for Latin-1, and sends bytes as they are
+        return tuple(_as_bytes(text) for text in auth)
+    return auth
 
-    # the failure, if it ended that way
-    failure: Optional[Exception] = None
-    # bytes so far. Whoever reads an event stream resets it at each piece of text.
-    count = 0
 
-    def __init__(self, pieces: Iterator[bytes], call: _Call) -> None:
-        self.pieces = pieces
-        self.call = call
+def _with_own_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An `auth` that changes nothing."""
+    return request
 
-    def __iter__(self) -> Iterator[bytes]:
-        deadline = self.call.deadline
-        try:
-            for piece in self.pieces:
-                self.count += len(piece)
-                if self.count > BODY_LIMIT:
-                    without = "without an end or any text of an answer"
-                    raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes {without}")
-                if time.monotonic() > deadline:
-                    self.call.raise_timeout()
-                yield piece
-        except (OSError, HTTPError) as error:
-            # requests' exceptions are OSErrors, that for `max_time` included. Other libraries' are
-            # OSErrors as well, and some let urllib3's through.
-            self.failure = error
-        except ValueError as error:
-            # a chunk whose size is negative
-            self.failure = requests.exceptions.ChunkedEncodingError(error)
 
-    def give_back(self, response: Response) -> None:
-        """Read the response to its end, if that comes soon.
+def _as_bytes(text: Any) -> Any:
+    if isinstance(text, str):
+        return text.encode()
+    return text
 
-        Then its connection serves the next call. After the last event the server works for a
-        moment before it ends the response. The socket keeps the short time-out: the next request
-        sets its own.
+
+class _LocationTaker:
+    """A response hook that takes the address out of a redirect, and keeps it as `location`.
+
+    `requests` parses that address even where it doesn't follow it, fails for an odd one, and reads
+    the redirect's body, whatever its size.
+    """
+
+    location: Optional[str] = None
+
+    def __call__(self, response: Response, *args: Any, **kwargs: Any) -> None:
+        self.location = response.headers.pop("Location", None)
+
+    def behind(self, hooks: Any, session: requests.Session) -> dict[str, Any]:
+        """Hooks of a request, with this one behind the others.
+
+        hooks: the caller's, which count in place of the session's, as `requests` has it.
         """
-        raw = getattr(response, "raw", None)
-        sock = getattr(getattr(raw, "connection", None), "sock", None)
-        if sock is None or response.headers.get("Connection", "").lower() == "close":
-            return
-        end = time.monotonic() + LINGER
-        # nothing that fails here can spoil an answer that is whole
-        with contextlib.suppress(Exception):
-            sock.settimeout(LINGER)
-            while time.monotonic() < end and next(self.pieces, None) is not None:
-                pass
+        hooks = hooks or {}
+        others = hooks.get("response") or session.hooks["response"]
+        if callable(others):
+            others = [others]
+        return {**hooks, "response": [*others, self]}
+
+
+def _as_sockets_wait(seconds: float) -> Optional[float]:
+    """A time-out for a socket: None waits for ever, and huge numbers fail."""
+    if seconds >= threading.TIMEOUT_MAX:
+        return None
+    return seconds
+
+
+def _has_no_body(response: Response) -> bool:
+    status = response.status_code
+    return status < 200 or status in (204, 304) or response.headers.get("Content-Length") == "0"
+
+
+# Encodings that compress a body. Servers also name others by mistake, such as "utf-8".
+_COMPRESSIONS = ("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz")
 
 
 def _pieces(response: Response) -> Iterator[bytes]:
@@ -1920,6 +1855,9 @@ def _pieces(response: Response) -> Iterator[bytes]:
     if raw is None and isinstance(response, Response):
         # made by a mock, with its body in place
         return iter([response.content])
+    if _has_no_body(response):
+        return iter(())
+    _check_encoding(response, raw)
     if getattr(raw, "chunked", False):
         # `iter_content` gives each chunk when it has come. Of a longer one it waits for 512 bytes.
         return response.iter_content(512)
@@ -1928,6 +1866,16 @@ def _pieces(response: Response) -> Iterator[bytes]:
     # urllib3 before 2.2, or another library: this waits for 64 bytes, so a word may come with the
     # next one
     return response.iter_content(64)
+
+
+def _check_encoding(response: Response, raw: Any) -> None:
+    """Raise an error for a body that is compressed in a way that urllib3 can't undo here."""
+    known = getattr(raw, "CONTENT_DECODERS", _COMPRESSIONS)
+    for encoding in response.headers.get("Content-Encoding", "").lower().split(","):
+        if encoding.strip() in _COMPRESSIONS and encoding.strip() not in known:
+            words = f"the site's words are in the encoding {encoding.strip()!r}"
+            advice = "send no Accept-Encoding of your own, or install a package that reads it"
+            raise ChatgptFreeError(f"{words}, which can't be read here: {advice}")
 
 
 def _read_at_once(raw: Any) -> Iterator[bytes]:
@@ -1945,19 +1893,807 @@ def _read_at_once(raw: Any) -> Iterator[bytes]:
         raise requests.exceptions.ChunkedEncodingError(error) from error
 
 
-# ------------------------------------------------------------------------------------- ChatgptFree
+def _read_to_end(response: Response, pieces: Iterator[bytes]) -> None:
+    """Read a response whose answer is whole to its end, if that comes soon.
 
-# For a chat: the message to send, and the UUID of the conversation that it belongs to.
-_Wording = Callable[[_Chat], tuple[str, str]]
+    Then its connection can serve the next call. After the last event the server works for a moment
+    before it ends the response. The socket keeps the short time-out: the next request sets its own.
+    """
+    raw = getattr(response, "raw", None)
+    sock = getattr(getattr(raw, "connection", None), "sock", None)
+    if sock is None or response.headers.get("Connection", "").lower() == "close":
+        return
+    end = time.monotonic() + LINGER
+    # nothing that the network does here can spoil an answer that is whole
+    with contextlib.suppress(ChatgptFreeError, *_NETWORK_FAILURES):
+        sock.settimeout(LINGER)
+        while time.monotonic() < end and next(pieces, None) is not None:
+            pass
 
 
-class _LookUp(NamedTuple):
-    """A look-up of the page that is in progress."""
+# ------------------------------------------------------------------------------------------- chats
+#
+# A page shows its chats as elements whose attributes hold all that a client needs. Each of the two
+# protocols has a class, which alone knows it: its element on the page, its requests, how to get a
+# fresh nonce. For a new protocol, write another, and name it in `_PROTOCOLS`.
 
-    # its requests' options; only calls with the same share its failure
+
+class _Question(NamedTuple):
+    """A message to a chat, and what belongs to it."""
+
+    message: str
+    image: str  # the form field as `_image_field` makes it, "" for no image
+    web_search: Optional[bool]  # None: as the page has it
+    guest: str  # a UUID; the site counts its quotas by it
+    conversation: str  # a UUID; under it, and the guest's, the site remembers what was said
+
+
+class _Chat:
+    """A chat on a page, and how it is asked. This is what the protocols have in common."""
+
+    # what the log calls the protocol
+    protocol: ClassVar[str]
+    # WordPress's name for what the first request does
+    action: str
+    # a word in the tags of its elements
+    mark: ClassVar[str]
+    # does a page have a bot for each model, with a name? Else the site chooses the model.
+    has_models: ClassVar[bool]
+    # does the site remember what was said in a conversation?
+    remembers: ClassVar[bool]
+    # the bot's name as visitors see it
+    name = ""
+    # which of the options "image" and "web_search" visitors of the page have
+    offers: frozenset[str] = frozenset()
+
+    def __init__(self, page_url: str, nonce: str, post_id: str, bot_id: str, ajax_url: str) -> None:
+        self.page_url = page_url
+        self.nonce = nonce
+        self.post_id = post_id
+        self.bot_id = bot_id
+        self.ajax_url = ajax_url
+
+    @classmethod
+    def in_tag(cls, attributes: Mapping[str, str], page_url: str) -> Optional[_Chat]:
+        """The chat that a tag with these attributes shows, None if it shows none."""
+        raise NotImplementedError
+
+    @classmethod
+    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+        """Of all its chats on a page, those that can be asked. Raises ChatNotFoundError for none.
+
+        chats: at least one.
+        """
+        raise NotImplementedError
+
+    def open_answer(self, transport: _Transport, question: _Question) -> Response:
+        """Send a question, and return the response whose body is the answer."""
+        raise NotImplementedError
+
+    def fresh_nonce(self, transport: _Transport) -> str:
+        """A fresh nonce, "" if only the page has one."""
+        raise NotImplementedError
+
+    def is_asked_like(self, other: _Chat) -> bool:
+        """Would the other chat be asked in the same way? Its name and its offers don't matter."""
+        return self._asked_with() == other._asked_with()
+
+    def _asked_with(self) -> tuple[str, ...]:
+        return (self.action, self.nonce, self.post_id, self.bot_id, self.ajax_url)
+
+    def with_nonce(self, nonce: str) -> _Chat:
+        """The same chat with another nonce."""
+        renewed = copy.copy(self)
+        renewed.nonce = nonce
+        return renewed
+
+    def headers(self) -> dict[str, str]:
+        """The headers of its requests."""
+        return {
+            "Accept": "text/event-stream, application/json, */*;q=0.8",
+            # compression would hold text back
+            "Accept-Encoding": "identity",
+            "Referer": self.page_url,
+        }
+
+
+class _CurrentChat(_Chat):
+    """A bot of the current protocol.
+
+    A question to it is two requests: the first hands it in and gets a key, here called a ticket;
+    the second fetches the answer for that ticket.
+    """
+
+    protocol = "current"
+    action = "aipkit_cache_sse_message"
+    mark = "data-config"
+    has_models = True
+    remembers = True
+    # the form fields that turn its web search on
+    search_fields: tuple[str, ...] = ()
+    # does the page start with web search on?
+    searches_by_default = False
+
+    # Keys of `data-config` that offer a web search, and the field that turns each on. The second is
+    # for Google's bots.
+    SEARCH_FIELDS: ClassVar[dict[str, str]] = {
+        "allowWebSearchTool": "frontend_web_search_active",
+        "allowGoogleSearchGrounding": "frontend_google_search_grounding_active",
+    }
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.bot_id})"
+
+    @classmethod
+    def in_tag(cls, attributes: Mapping[str, str], page_url: str) -> Optional[_Chat]:
+        config = _json_object(attributes.get("data-config", "").strip()) or {}
+        nonce = _token(config.get("nonce"))
+        bot_id = _token(config.get("botId"))
+        # other plugins use such an attribute, too
+        if not nonce or not bot_id:
+            return None
+        post_id = _token(config.get("postId", 0))
+        bot = cls(page_url, nonce, post_id, bot_id, _ajax_url(page_url, config.get("ajaxUrl")))
+        # a bot's title is stored as HTML
+        bot.name = _one_line(_unescape(_text_at(config, "headerName")))[:200] or bot_id
+        offers = set()
+        if _is_on(config.get("imageUploadEnabledUI")):
+            offers.add("image")
+        fields = [field for key, field in cls.SEARCH_FIELDS.items() if _is_on(config.get(key))]
+        if fields:
+            offers.add("web_search")
+            bot.search_fields = tuple(fields)
+            bot.searches_by_default = _is_on(config.get("webToggleDefaultOn"))
+        bot.offers = frozenset(offers)
+        return bot
+
+    @classmethod
+    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+        """All of them, each once, in page order."""
+        bots: dict[str, _Chat] = {}
+        for bot in chats:
+            bots.setdefault(bot.bot_id, bot)
+        return tuple(bots.values())
+
+    def open_answer(self, transport: _Transport, question: _Question) -> Response:
+        fields = {
+            "action": "aipkit_frontend_chat_stream",
+            "cache_key": self._ticket(transport, question),
+            "bot_id": self.bot_id,
+            "session_id": question.guest,
+            "conversation_uuid": question.conversation,
+            "post_id": self.post_id,
+            "_ajax_nonce": self.nonce,
+            # the page's script sends the time too, against caches
+            "_ts": str(int(time.time() * 1000)),
+        }
+        search = question.web_search
+        if search is None:
+            search = self.searches_by_default
+        if search:
+            fields.update(dict.fromkeys(self.search_fields, "true"))
+        return transport.send("get", self.ajax_url, self.headers(), fields)
+
+    def _ticket(self, transport: _Transport, question: _Question) -> str:
+        fields = {
+            "action": self.action,
+            "message": question.message,
+            "_ajax_nonce": self.nonce,
+            "bot_id": self.bot_id,
+        }
+        if question.image:
+            fields["image_inputs"] = question.image
+        response = transport.send("post", self.ajax_url, self.headers(), fields)
+        text = transport.text(response)
+        ticket = _token(_text_at(_first_json_object(text), "data", "cache_key"))
+        # with a status of 200, too
+        if not ticket:
+            raise _refusal(response, text)
+        transport.keep(response)
+        return ticket
+
+    def fresh_nonce(self, transport: _Transport) -> str:
+        """A fresh nonce, got in the way of the page's own script."""
+        fields = {"action": "aipkit_get_frontend_chat_nonce", "bot_id": self.bot_id}
+        try:
+            response = transport.send("post", self.ajax_url, self.headers(), fields)
+            text = transport.text(response)
+        except ChatgptFreeError:
+            # releases before 2.3.41 don't know the request
+            return ""
+        nonce = _token(_text_at(_first_json_object(text), "data", "nonce"))
+        if nonce:
+            transport.keep(response)
+        return nonce
+
+
+def _is_on(value: Any) -> bool:
+    """A switch in `data-config`: true, 1, or one of these as a string."""
+    return value is True or _token(value).lower() in ("true", "1")
+
+
+class _ClassicChat(_Chat):
+    """A chat of the classic protocol: a question is one request, whose response is the answer."""
+
+    protocol = "classic"
+    mark = "wpaicg-chat"
+    action = "wpaicg_chat_shortcode_message"
+    has_models = False
+    remembers = False
+    # A floating widget is often on every page of a site. Where a page has both, the other is the
+    # one meant.
+    is_widget = False
+
+    def __str__(self) -> str:
+        return f"the classic chat on {self.page_url}"
+
+    @classmethod
+    def in_tag(cls, attributes: Mapping[str, str], page_url: str) -> Optional[_Chat]:
+        classes = attributes.get("class", "").split()
+        is_widget = "wpaicg-chatbox" in classes
+        if not is_widget and "wpaicg-chat-shortcode" not in classes:
+            return None
+        nonce = _token(attributes.get("data-nonce", "").strip())
+        # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
+        post_id = _token(attributes.get("data-post-id", "").strip(" <"))
+        bot_id = _token(attributes.get("data-bot-id", "").strip()) or "0"
+        # only the whole page tells the address: see `those_meant`
+        chat = cls(page_url, nonce, post_id, bot_id, "")
+        if is_widget:
+            chat.is_widget = True
+            chat.action = "wpaicg_chatbox_message"
+        return chat
+
+    @classmethod
+    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+        """One of them: complete, and no widget, if possible."""
+        complete = [chat for chat in chats if chat.nonce and chat.post_id]
+        candidates = complete or chats
+        shortcodes = [chat for chat in candidates if not chat.is_widget]
+        chat = (shortcodes or candidates)[0]
+        missing = []
+        if not chat.nonce:
+            missing.append("no nonce")
+        if not chat.post_id:
+            missing.append("no post id")
+        if missing:
+            raise _not_found(f"{' and '.join(missing)} in the chat", chat.page_url, page)
+        chat.ajax_url = _ajax_url(chat.page_url, _address_on(page))
+        return (chat,)
+
+    def _identity(self) -> str:
+        """Which chat it is.
+
+        Without this field, bot 0 (the default bot) answers with the model of the site's default
+        provider, whatever this chat's own is.
+        """
+        if self.bot_id != "0":
+            return f"custom_bot_{self.bot_id}"
+        if self.is_widget:
+            return "widget"
+        return "shortcode"
+
+    def open_answer(self, transport: _Transport, question: _Question) -> Response:
+        origin = urljoin(self.page_url, "/")[:-1]
+        fields = {
+            "_wpnonce": self.nonce,
+            "post_id": self.post_id,
+            # the site's base address, as the page's script sends it
+            "url": self.ajax_url.partition("/wp-admin/")[0],
+            "action": self.action,
+            "bot_id": self.bot_id,
+            "chatbot_identity": self._identity(),
+            # a guest's name is ten letters or digits here
+            "wpaicg_chat_client_id": question.guest.replace("-", "")[:10],
+            # Releases up to 1.8.95 delete whatever looks like a tag. Nothing tells the release, and
+            # models read "&lt;" well. Other characters arrive best as they are.
+            "message": question.message.replace("<", "&lt;"),
+        }
+        return transport.send("post", self.ajax_url, {**self.headers(), "Origin": origin}, fields)
+
+    def fresh_nonce(self, transport: _Transport) -> str:
+        return ""
+
+
+# An optimising plugin can move a script into a `data:` URL. LiteSpeed puts that into the attribute
+# `src`, WP Rocket into `data-rocketlazyloadscript`.
+_MOVED_SCRIPT = (
+    r"""\b(?:src|data-rocketlazyloadscript)=["']?"""
+    r"data:text/javascript;(?:charset=[\w-]+;)?base64,([\w+/=%-]+)"
+)
+_PLUGIN_FILES = "/wp-content/plugins/gpt3-ai-content-generator/"
+
+
+def _address_on(page: str) -> str:
+    """The address of admin-ajax.php as a classic page tells it, "" if it doesn't.
+
+    It is needed where WordPress lives in a subfolder.
+    """
+    scripts = [page]
+    for moved in re.finditer(_MOVED_SCRIPT, page):
+        scripts.append(_decoded_script(moved[1]))
+        if len(scripts) == 100:
+            break
+    for script in scripts:
+        params = re.search(r"wpaicgParams\s*=\s*(?=\{)", script)
+        if params:
+            address = _text_at(_first_json_object(script[params.end() :]), "ajax_url")
+            if address:
+                return address
+    # Autoptimize moves scripts into files. Then the addresses of the plugin's own files show the
+    # folder, and so does that of WordPress's other interface.
+    end = page.find(_PLUGIN_FILES)
+    if end >= 0:
+        nearby = page[max(0, end - 300) : end]
+        folder = re.split(r"[\s\"'<>=(]", nearby)[-1]
+        if folder.startswith(("http", "/")):
+            return folder + "/wp-admin/admin-ajax.php"
+    for link in _tags_with(page, "https://api.w.org/"):
+        folder, found, _ = link.get("href", "").rpartition("/wp-json/")
+        if found:
+            return folder + "/wp-admin/admin-ajax.php"
+    return ""
+
+
+def _decoded_script(encoded: str) -> str:
+    """A script out of an address, "" if it is broken or too long."""
+    from base64 import b64decode
+
+    if len(encoded) > LINE_LIMIT:
+        return ""
+    try:
+        return b64decode(unquote(encoded)).decode("utf-8", "replace")
+    except ValueError:
+        return ""
+
+
+def _ajax_url(page_url: str, address: Any) -> str:
+    """The address to ask: always on the page's own host, whatever host `address` names.
+
+    `address` gives the path and the query. It may also raise http to https: pages that are
+    reached by http can name their address by https.
+    """
+    page = urlsplit(page_url)
+    path = "/wp-admin/admin-ajax.php"
+    query = ""
+    named = urlsplit("")
+    text = _token(address)
+    if len(text) <= ADDRESS_LIMIT:
+        with contextlib.suppress(ValueError):
+            named = urlsplit(text)
+    if named.path.startswith("/"):
+        path = named.path
+        query = named.query
+    # a page on a port of its own has no counterpart by https
+    has_own_port = page.port not in (None, 80)
+    if page.scheme == "http" and named.scheme == "https" and not has_own_port:
+        return urlunsplit(("https", page.netloc.removesuffix(":80"), path, query, ""))
+    return urlunsplit((page.scheme, page.netloc, path, query, ""))
+
+
+# Where a page has chats of both, those of the first are meant.
+_PROTOCOLS: tuple[type[_Chat], ...] = (_CurrentChat, _ClassicChat)
+
+
+def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
+    """The chats of a page, all of one protocol. Raises ChatNotFoundError if there is none."""
+    found: dict[type[_Chat], list[_Chat]] = {protocol: [] for protocol in _PROTOCOLS}
+    marks = [protocol.mark for protocol in _PROTOCOLS]
+    for attributes in _tags_with(page, *marks):
+        for protocol, chats in found.items():
+            chat = protocol.in_tag(attributes, page_url)
+            if chat is not None and len(chats) < CHAT_LIMIT:
+                chats.append(chat)
+    for protocol, chats in found.items():
+        if chats:
+            return protocol.those_meant(chats, page)
+    raise _not_found("no chat, neither nonce nor post id,", page_url, page)
+
+
+def _not_found(what: str, page_url: str, page: str) -> ChatNotFoundError:
+    """The error for a page without a usable chat. A firewall's page is told by its title only."""
+    words = f"{what} on {_shown(page_url)}"
+    title = _title(page)
+    if title:
+        words += f", whose title is “{title}”"
+    return ChatNotFoundError(words)
+
+
+# ---------------------------------------------------------------------------------------- the site
+
+
+def _new_uuid() -> str:
+    """A random UUID, for a guest or a conversation."""
+    # `uuid.uuid4` would do, but importing it takes as long as the rest of this file.
+    digits = bytearray(os.urandom(16))
+    # the bits of a UUID that say its version and its variant
+    digits[6] = digits[6] & 0x0F | 0x40
+    digits[8] = digits[8] & 0x3F | 0x80
+    text = digits.hex()
+    return "-".join([text[:8], text[8:12], text[12:16], text[16:20], text[20:]])
+
+
+class _Failure(NamedTuple):
+    """A look at the page that failed."""
+
+    error: Exception
+    # only calls with the same options share it
     options: dict[str, Any]
-    # the chats to come, as a `concurrent.futures.Future`
-    result: Any
+
+
+class _Site:
+    """What outlives a call: the guest, the chats, and in each process its connections."""
+
+    def __init__(self, callers_session: Any) -> None:
+        self.callers_session = callers_session
+        self.guest = _new_uuid()
+        # the chats of the page, empty if nobody has looked yet
+        self.chats: tuple[_Chat, ...] = ()
+        # the page's address
+        self.home = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what belongs to this process alone.
+
+        On a connection that two processes share, each would get the other's answers. A lock that
+        some thread held at a fork would never be free in the child.
+        """
+        self.process_id = os.getpid()
+        self.session = self.callers_session
+        if self.session is None:
+            self.session = _Session()
+        # Held by the thread that looks at the page. An RLock, since an interrupt can come when it
+        # has just been taken: then its thread gets in again.
+        self.turn = threading.RLock()
+        self.last_failure: Optional[_Failure] = None
+
+    def transport(self, url: str, options: _Options) -> _Transport:
+        """What sends the requests of a call that begins now."""
+        if self.process_id != os.getpid():
+            # a fork
+            self._begin()
+        transport = _Transport(self.session, url, options)
+        if transport.home != self.home:
+            # the first call, or one after the caller has changed the client's `url`
+            self.chats = ()
+            self.home = transport.home
+        return transport
+
+    def look(
+        self, transport: _Transport, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
+    ) -> tuple[_Chat, ...]:
+        """Return the page's chats, newer than `known`, which are those that the caller has.
+
+        Of several threads one looks them up. The others wait for its result, no longer than their
+        own time-outs allow. They share its failure, too, if they ask with the same options.
+
+        refused: the one of `known` that refused a question, if one did.
+        """
+        earlier_failure = self.last_failure
+        if not self.turn.acquire(timeout=transport.longest_wait()):
+            host = urlsplit(transport.home).netloc
+            waited = "waited for another thread's look at the page"
+            raise requests.Timeout(f"{waited} of {host}, which takes too long")
+        try:
+            # Another thread has looked since. If it found the refused chat as it was, the call
+            # gives up, and the next one asks for a fresh nonce.
+            if self.chats is not known:
+                return self.chats
+            failure = self.last_failure
+            is_new = failure is not earlier_failure
+            if failure is not None and is_new and failure.options == transport.options.request:
+                raise _copied(failure.error) from failure.error
+            return self._look_now(transport, refused)
+        finally:
+            self.turn.release()
+
+    def _look_now(self, transport: _Transport, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
+        try:
+            nonce = ""
+            if refused is not None:
+                nonce = refused.fresh_nonce(transport)
+            if refused is not None and nonce not in ("", refused.nonce):
+                # all bots have the same
+                self.chats = tuple(chat.with_nonce(nonce) for chat in self.chats)
+            else:
+                self.read_page(transport, is_fresh=refused is not None)
+        except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
+            self.last_failure = _Failure(error, transport.options.request)
+            raise
+        return self.chats
+
+    def read_page(self, transport: _Transport, is_fresh: bool = False) -> tuple[_Chat, ...]:
+        """Look at the page as it is now."""
+        page_url, response = transport.open_page(is_fresh)
+        if response.status_code >= 400:
+            raise transport.refusal(response)
+        page = transport.text(response)
+        try:
+            chats = _find_chats(page, page_url)
+        except ChatNotFoundError as error:
+            if response.status_code != 200 or _is_blocked(response, page):
+                raise _refusal(response, page) from error
+            raise
+        transport.keep(response)
+        found = f"{chats[0].protocol} protocol"
+        names = ", ".join(chat.name for chat in chats)
+        if names:
+            found += f": {names}"
+        _log.debug("%s", found)
+        self.chats = chats
+        return chats
+
+
+def _copied(error: Exception) -> Exception:
+    """A copy of an error for another thread, or the error itself if it can't be copied."""
+    try:
+        return copy.copy(error)
+    except TypeError:
+        return error
+
+
+# ---------------------------------------------------------------------------------------- the call
+
+
+class _Memory(NamedTuple):
+    """A conversation as a site remembers it."""
+
+    # two UUIDs: the site remembers under both together
+    conversation: str
+    guest: str
+    bot_id: str
+    # how many messages it has for the site
+    message_count: int = 0
+    # what was said in it
+    turns: Sequence[_Turn] = ()
+
+    def can_go_on(self, chat: _Chat, guest: str, turns: Sequence[_Turn]) -> bool:
+        """Does the chat remember just these turns, with space for a question and its answer?"""
+        is_its = chat.remembers and self.bot_id == chat.bot_id and self.guest == guest
+        has_space = self.message_count + 2 <= MEMORY_LIMIT
+        return is_its and has_space and list(self.turns) == list(turns)
+
+
+class _Call:
+    """A call, from the question to the last word.
+
+    site: where to ask.
+    url: the page that shows the chat.
+    options: those of the call.
+    turns: what is said; the last turn is the question.
+    default_models: names of models that mean the page's first chat.
+    """
+
+    def __init__(
+        self,
+        site: _Site,
+        url: str,
+        options: _Options,
+        turns: Sequence[_Turn],
+        default_models: Sequence[str],
+    ) -> None:
+        self.site = site
+        self.url = url
+        self.options = options
+        self.turns = turns
+        self.default_models = default_models
+        # all that is said as one text
+        self.prompt = _prompt_of(turns)
+        # what the site remembers of the turns before the question, None for nothing
+        self.remembered: Optional[_Memory] = None
+        self.answer = _Answer()
+        # the response whose body is the answer, None before the question is asked
+        self.response: Optional[Response] = None
+        # bytes of its body since the last text
+        self.silent_bytes = 0
+
+    def texts(self) -> Generator[str, None, Reply]:
+        """Yield the text of the answer as it comes, and return it whole."""
+        __tracebackhide__ = True
+        with contextlib.closing(self):
+            text = self._next_text()
+            while text:
+                yield text
+                text = self._next_text()
+        return self.reply()
+
+    def wait(self) -> Reply:
+        """Wait for all of the answer, and return it."""
+        __tracebackhide__ = True
+        for _ in self.texts():
+            pass
+        return self.reply()
+
+    def reply(self) -> Reply:
+        """The answer, of which all has come."""
+        answer = self.answer
+        return Reply(answer.text(), answer.sources(), answer.finish_reason)
+
+    def memory_now(self) -> Optional[_Memory]:
+        """What the site remembers after a whole answer, None for nothing."""
+        if not self.chat.remembers:
+            return None
+        # the question is one message, and the answer at least one
+        count = self.memory.message_count + 1 + max(1, self.answer.message_count)
+        turns = [*self.turns, ("assistant", self.answer.text())]
+        memory = self.memory
+        return _Memory(memory.conversation, memory.guest, memory.bot_id, count, turns)
+
+    def close(self) -> None:
+        """Leave the response, if there is one."""
+        if self.response is not None:
+            self.response.close()
+
+    def _next_text(self) -> str:
+        """The next piece of text, "" behind the last.
+
+        After some text every failure of the site or of the network is an IncompleteReplyError.
+        """
+        __tracebackhide__ = True
+        try:
+            if self.response is None:
+                return self._first_text()
+            return self._read_text()
+        except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
+            text = self.answer.text()
+            _log.debug("failed after %s characters: %s", len(text), type(error).__name__)
+            if isinstance(error, IncompleteReplyError):
+                error.partial = text
+            if isinstance(error, IncompleteReplyError) or not text:
+                raise
+            seconds = self.options.read_timeout
+            reason = _in_short(error, self.url, "lost the connection to", seconds)
+            raise IncompleteReplyError(f"the answer broke off: {reason}", partial=text) from error
+
+    def _first_text(self) -> str:
+        """Choose a chat, ask, and return the first piece; ask once more if the chat has changed.
+
+        If the site fails before any text, its nonce may have expired, its plugin may have been
+        updated, or its bot replaced. Its words don't tell, as they can be in any language.
+        """
+        __tracebackhide__ = True
+        self.transport = self.site.transport(self.url, self.options)
+        self._choose()
+        try:
+            self._ask()
+            return self._read_text()
+        except (RateLimitError, BlockedError):
+            raise
+        except ChatgptFreeError:
+            self.close()
+            # a form is an answer of its kind
+            if self.answer.form_title is not None or not self._look_again():
+                raise
+        self.answer = _Answer()
+        self._ask()
+        return self._read_text()
+
+    def _choose(self) -> None:
+        """Choose the chat to ask.
+
+        What the page did not offer is looked for on the page as it is now.
+        """
+        self.chats = self.site.chats
+        if not self.chats:
+            self.chats = self.site.look(self.transport, self.chats)
+            self.chat = self._picked()
+            return
+        try:
+            self.chat = self._picked()
+        except ValueError:
+            # not by `look`, whose result may be of a page that was read for another reason
+            self.chats = self.site.read_page(self.transport)
+            self.chat = self._picked()
+
+    def _look_again(self) -> bool:
+        """Look the chat up again. Would it be asked in another way now?
+
+        Raises ValueError if the page has no such bot any more.
+        """
+        _log.debug("the chat is looked up again")
+        refused = self.chat
+        try:
+            self.chats = self.site.look(self.transport, self.chats, refused)
+        except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
+            _log.debug("it was not found: %s", type(error).__name__)
+            return False
+        self.chat = self._picked()
+        return not self.chat.is_asked_like(refused)
+
+    def _picked(self) -> _Chat:
+        """The chat that the options name. Raises ValueError if there is none that offers it all."""
+        chat = self._named()
+        wanted = {"image": bool(self.options.image), "web_search": bool(self.options.web_search)}
+        for option, is_wanted in wanted.items():
+            if is_wanted and option not in chat.offers:
+                others = [str(other) for other in self.chats if option in other.offers]
+                names = " and ".join(others)[:1000] or "no bot"
+                verb = "does"
+                if len(others) > 1:
+                    verb = "do"
+                raise ValueError(f"{chat} takes no {option}; on its page, {names} {verb}")
+        return chat
+
+    def _named(self) -> _Chat:
+        """The chat that the option `model` names. Raises ValueError if there is none."""
+        first = self.chats[0]
+        wanted = str(self.options.model or "").strip()
+        if not wanted or not first.has_models:
+            return first
+        for chat in self.chats:
+            its_names = (chat.name.casefold(), chat.bot_id, str(chat).casefold())
+            if wanted.casefold() in its_names:
+                return chat
+        if wanted in self.default_models:
+            return first
+        names = ", ".join(str(chat) for chat in self.chats)
+        model = self.options.model
+        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {names:.1000}")
+
+    def _ask(self) -> None:
+        """Send the question to the chat."""
+        __tracebackhide__ = True
+        guest = self.site.guest
+        memory = self.remembered
+        if memory is not None and memory.can_go_on(self.chat, guest, self.turns[:-1]):
+            _, message = self.turns[-1]
+        else:
+            memory = _Memory(_new_uuid(), guest, self.chat.bot_id)
+            message = self.prompt
+        self.memory = memory
+        question = _Question(
+            message, self.options.image, self.options.web_search, guest, memory.conversation
+        )
+        self.response = self.chat.open_answer(self.transport, question)
+        self.silent_bytes = 0
+        self.pieces = self._answer_pieces(self.response)
+        self.events = _events(self.pieces)
+
+    def _answer_pieces(self, response: Response) -> Iterator[bytes]:
+        """Yield the pieces of a body, as long as there is text among them and time left."""
+        for piece in _pieces(response):
+            self.silent_bytes += len(piece)
+            if self.silent_bytes > BODY_LIMIT:
+                without = "without an end or any text of an answer"
+                raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes {without}")
+            self.transport.check_time()
+            yield piece
+
+    def _read_text(self) -> str:
+        """Read on to the next piece of text, and return it, or "" where the answer ends."""
+        __tracebackhide__ = True
+        answer = self.answer
+        if len(answer.encoded) > ANSWER_LIMIT:
+            raise ChatgptFreeError(f"it is longer than {ANSWER_LIMIT:,} bytes")
+        failure: Optional[Exception] = None
+        try:
+            for name, data in self.events:
+                text = answer.take(name, data)
+                if text:
+                    self.silent_bytes = 0
+                    return text
+                if answer.is_over:
+                    break
+        except _NETWORK_FAILURES as error:
+            failure = self.transport.lateness() or error
+        self._end(failure)
+        return ""
+
+    def _end(self, failure: Optional[Exception]) -> None:
+        """The response has ended: see to it that the answer is whole, and keep the connection."""
+        __tracebackhide__ = True
+        if self.answer.skipped:
+            _log.debug("events that are not known: %s", ", ".join(self.answer.skipped))
+        self.answer.end(failure)
+        if self.response is not None:
+            _read_to_end(self.response, self.pieces)
+            self.response.close()
+            self.transport.keep(self.response)
+        _log.debug("the answer is whole, with %s characters", len(self.answer.text()))
+
+
+# ------------------------------------------------------------------------------------- ChatgptFree
 
 
 class ChatgptFree:
@@ -1998,47 +2734,42 @@ class ChatgptFree:
             _prepared(self.url)
         if session is not None:
             _check_session(session)
-        self._callers_session = session
-        self._process = _Process(session)
+        self._site = _Site(session)
         self._options = self._checked(options)
-        self._guest = _new_uuid()
-        self._chats: tuple[_Chat, ...] = ()
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        takes_others = type(self._callers_session) not in (type(None), requests.Session)
+        takes_others = type(self._site.callers_session) not in (type(None), requests.Session)
         return _checked_options(options, takes_others)
 
     @property
     def _nonce(self) -> Optional[str]:
-        """gpt4free's name for the nonce, None before the first call. All bots have the same.
-
-        Nothing here uses it, but gpt4free's callers read it, and set it to try an old one.
-        """
-        if not self._chats:
-            return None
-        return self._chats[0].nonce
-
-    @_nonce.setter
-    def _nonce(self, nonce: str) -> None:
-        self._chats = tuple(chat.with_nonce(nonce) for chat in self._chats)
+        """gpt4free's name for the nonce, None before the first call. All bots have the same."""
+        for chat in self._site.chats:
+            return chat.nonce
+        return None
 
     @property
     def _post_id(self) -> Optional[str]:
         """gpt4free's name for the post id, None before the first call."""
-        if not self._chats:
-            return None
-        return self._chats[0].post_id
+        for chat in self._site.chats:
+            return chat.post_id
+        return None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_shown(self.url)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._callers_session is not None:
+        if self._site.callers_session is not None:
             raise TypeError(
                 f"a {type(self).__name__} with a session of the caller's cannot be pickled: "
                 "make it anew in the other process"
             )
-        return functools.partial(type(self), self.url, **self._options), ()
+        # A pool of processes is one guest, and doesn't look at the page for each task.
+        make = functools.partial(type(self), self.url, **self._options)
+        return make, (), (self._site.guest, self._site.home, self._site.chats)
+
+    def __setstate__(self, state: tuple[str, str, tuple[_Chat, ...]]) -> None:
+        self._site.guest, self._site.home, self._site.chats = state
 
     def __enter__(self) -> ChatgptFree:
         return self
@@ -2052,8 +2783,8 @@ class ChatgptFree:
         >>> bot = ChatgptFree()
         >>> bot.close()
         """
-        if self._callers_session is None:
-            self._process.session.close()
+        if self._site.callers_session is None:
+            self._site.session.close()
 
     def stream(
         self,
@@ -2079,14 +2810,15 @@ class ChatgptFree:
             first. Classic sites choose the model themselves.
         proxy (str): the URL of a proxy for http and https. Default: what the environment says.
         timeout (float, or a tuple of two, for connecting and reading): seconds without a byte
-            before the call fails. Default: 120; `math.inf` waits for ever.
+            before the call fails. Default: 120, and 20 for connecting; `math.inf` waits for ever.
         cookies (dict or jar): go to the site of `url` and to no other. Default: none.
         image (path or bytes): a JPEG, PNG or WebP of up to 20 million bytes, for a bot that takes
             images. Default: none.
         web_search (bool): let a bot that offers it search the web first. Default: as the page has
             it.
         max_time (float): seconds for the whole call. It is looked at as pieces arrive and between
-            requests. Default: no limit.
+            requests, and no time-out is longer than what is left of it. So a silent site can hold
+            the call for about twice as long at most. Default: no limit.
         kwargs: `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
 
         If the site refuses the question, its page is looked up again, and if the chat has changed,
@@ -2110,10 +2842,7 @@ class ChatgptFree:
             "web_search": web_search,
             "max_time": max_time,
         }
-        options = self._resolved({**named, **kwargs})
-        prompt = format_prompt(messages)
-        conversation = _new_uuid()
-        return self._texts(options, lambda chat: (prompt, conversation))
+        return self._call(messages, {**named, **kwargs}).texts()
 
     def complete(
         self, messages: Messages, model: Model = None, **options: Unpack[CompleteOptions]
@@ -2133,8 +2862,7 @@ class ChatgptFree:
         ...     ChatgptFree(url).complete("Hello")
         'HELLO'
         """
-        reply: Reply = _read_to_end(self.stream(messages, model, **options))
-        return reply
+        return self._call(messages, {"model": model, **options}).wait()
 
     def conversation(
         self,
@@ -2177,265 +2905,24 @@ class ChatgptFree:
         for layer in layers:
             # no message is sent, so a missing image file is no error
             layer.pop("image", None)
-        chats = self._read_page(self._new_call(_resolved_options(layers)))
-        self._chats = chats
-        names = [chat.name for chat in chats]
-        # classic chats have no name
-        if not any(names):
+        transport = self._site.transport(self.url, _resolved_options(layers))
+        chats = self._site.read_page(transport)
+        if not chats[0].has_models:
             return list(self.models)
+        names = [chat.name for chat in chats]
         return [_label(chat, names) for chat in chats]
 
-    def _resolved(self, own: Mapping[str, Any], *defaults: Mapping[str, Any]) -> _Options:
-        """A call's own options, over those of its conversation and of the client."""
-        return _resolved_options([self._options, *defaults, self._checked(own)])
-
-    def _new_call(self, options: _Options) -> _Call:
-        if self._process.id != os.getpid():
-            # a fork
-            self._process = _Process(self._callers_session)
-        return _Call(self._process, self.url, options)
-
-    def _texts(self, options: _Options, wording: _Wording) -> Generator[str, None, Reply]:
-        """Yield the text of the answer as it comes, and return it whole.
-
-        After some text every failure is an IncompleteReplyError with that text.
-        """
-        __tracebackhide__ = True
-        call = self._new_call(options)
-        texts = _Reading(self._ask_twice(call, wording))
-        text_so_far = ""
-        try:
-            for text in texts:
-                text_so_far += text
-                yield text
-                if len(text_so_far) > ANSWER_LIMIT:
-                    raise ChatgptFreeError(f"it is longer than {ANSWER_LIMIT:,} characters")
-        except Exception as error:
-            _log.debug("failed after %s characters: %s", len(text_so_far), type(error).__name__)
-            if not text_so_far:
-                raise
-            if isinstance(error, IncompleteReplyError):
-                error.partial = text_so_far
-                raise
-            _, read = options.timeouts()
-            reason = _in_short(error, self.url, "lost the connection to", read)
-            broken = IncompleteReplyError(f"the answer broke off: {reason}")
-            broken.partial = text_so_far
-            raise broken from error
-        _log.debug("the answer is whole, with %s characters", len(text_so_far))
-        return Reply(text_so_far, texts.result.sources())
-
-    def _ask_twice(self, call: _Call, wording: _Wording) -> Generator[str, None, _Answer]:
-        """Ask, and once more if the chat has changed. Return the answer, of which all has come.
-
-        If the site fails before any text, its nonce may have expired, its plugin may have been
-        updated, or its bot replaced. Its words don't tell, as they can be in any language.
-        """
-        __tracebackhide__ = True
-        chats, chat = self._choose(call)
-        answer = _Answer()
-        try:
-            yield from self._ask(call, chat, wording, answer)
-            return answer
-        except (RateLimitError, BlockedError):
-            raise
-        except ChatgptFreeError:
-            # a form is an answer of its kind
-            if answer.has_text or answer.form_title is not None:
-                raise
-            changed_chat = self._look_again(call, chats, chat)
-            if changed_chat is None:
-                raise
-        answer = _Answer()
-        yield from self._ask(call, changed_chat, wording, answer)
-        return answer
-
-    def _ask(
-        self, call: _Call, chat: _Chat, wording: _Wording, answer: _Answer
-    ) -> Generator[str, None, None]:
-        """Ask a chat, feed `answer` with what comes, and yield its text.
-
-        The caller keeps `answer`: what has come of it counts when this raises, too.
-        """
-        __tracebackhide__ = True
-        message, conversation = wording(chat)
-        options = call.options
-        question = _Question(message, options.image, options.web_search, self._guest, conversation)
-        ticket = ""
-        ticket_request = chat.ticket_request(question)
-        if ticket_request is not None:
-            response = call.send(chat, ticket_request)
-            body_text = call.text(response)
-            ticket = _token(_text_at(_first_json_object(body_text), "data", "cache_key"))
-            # with a status of 200, too
-            if not ticket:
-                raise _refusal(response, body_text)
-        response = call.send(chat, chat.answer_request(question, ticket))
-        with contextlib.closing(response):
-            body = _Body(_pieces(response), call)
-            for name, data in _events(body):
-                text = answer.take(name, data)
-                if text:
-                    body.count = 0
-                    if not text.isascii():
-                        text = _without_half_characters(text)
-                    yield text
-                if answer.is_over:
-                    break
-            if answer.skipped:
-                _log.debug("events that are not known: %s", ", ".join(answer.skipped))
-            answer.end(body.failure)
-            body.give_back(response)
-        call.process.last_used = time.monotonic()
-
-    def _choose(self, call: _Call) -> tuple[tuple[_Chat, ...], _Chat]:
-        """The page's chats, and the one to ask.
-
-        What the page did not offer is looked for on the page as it is now.
-        """
-        chats = self._chats
-        if not chats:
-            chats = self._look_up(call, chats)
-            return chats, self._pick(chats, call.options)
-        try:
-            return chats, self._pick(chats, call.options)
-        except ValueError:
-            # not by `_look_up`, whose result may be of a page that was read for another reason
-            chats = self._read_page(call)
-            self._chats = chats
-        return chats, self._pick(chats, call.options)
-
-    def _pick(self, chats: tuple[_Chat, ...], options: _Options) -> _Chat:
-        """The chat that `options` name. Raises ValueError if there is none that offers it all."""
-        chat = self._named(chats, options.model)
-        wanted = {"image": bool(options.image), "web_search": bool(options.web_search)}
-        for option, is_wanted in wanted.items():
-            if is_wanted and option not in chat.offers:
-                others = [str(other) for other in chats if option in other.offers]
-                names = ", ".join(others) or "no bot"
-                raise ValueError(f"{chat} takes no {option}; on its page, {names:.1000} does")
-        return chat
-
-    def _named(self, chats: tuple[_Chat, ...], model: Model) -> _Chat:
-        first = chats[0]
-        wanted = str(model or "").strip()
-        # classic chats have no name: their site chooses the model
-        if not wanted or not first.name:
-            return first
-        for chat in chats:
-            its_names = (chat.name.casefold(), chat.bot_id, str(chat).casefold())
-            if wanted.casefold() in its_names:
-                return chat
-        # gpt4free's callers pass `default_model`, which current pages don't know
-        if self.model_aliases.get(wanted, wanted) == self.default_model:
-            return first
-        names = ", ".join(str(chat) for chat in chats)
-        raise ValueError(f"no model {model!r} on {first.page_url}, which offers {names:.1000}")
-
-    def _look_again(self, call: _Call, chats: tuple[_Chat, ...], chat: _Chat) -> Optional[_Chat]:
-        """The chat as it is now. None if it can't be had, or would be asked in the same way.
-
-        chats: the chats that `chat` is one of.
-
-        Raises ValueError if the page has no such bot any more.
-        """
-        _log.debug("the chat is looked up again")
-        try:
-            new_chats = self._look_up(call, chats, chat)
-        except (ChatgptFreeError, requests.RequestException) as error:
-            _log.debug("it was not found: %s", type(error).__name__)
-            return None
-        new_chat = self._pick(new_chats, call.options)
-        if new_chat.is_asked_like(chat):
-            return None
-        return new_chat
-
-    def _look_up(
-        self, call: _Call, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
-    ) -> tuple[_Chat, ...]:
-        """Return the page's chats, newer than `known`, which are those that the caller has.
-
-        Of several threads one looks them up. The others wait for its result, no longer than their
-        own time-out allows. They share its failure, too, if they ask with the same options.
-
-        refused: the one of `known` that refused a question, if one did.
-        """
-        # not at the top: it would delay the command line's first word
-        from concurrent.futures import Future
-
-        ours = _LookUp(call.options.request, Future())
-        try:
-            return self._look_up_or_wait(call, known, refused, ours)
-        except BaseException as error:
-            # an interrupt, at whatever moment, must not leave the others waiting
-            with call.process.lock:
-                if call.process.look_up is ours:
-                    call.process.look_up = None
-            if not ours.result.done():
-                ours.result.set_exception(error)
-            raise
-
-    def _look_up_or_wait(
-        self, call: _Call, known: tuple[_Chat, ...], refused: Optional[_Chat], ours: _LookUp
-    ) -> tuple[_Chat, ...]:
-        from concurrent.futures import TimeoutError as FutureTimeoutError
-
-        process = call.process
-        while True:
-            with process.lock:
-                # Another thread has looked since. If it found the refused chat as it was,
-                # `_look_again` gives up, and the next call asks for a fresh nonce.
-                if self._chats is not known:
-                    return self._chats
-                if process.look_up is None:
-                    process.look_up = ours
-                look_up = process.look_up
-            if look_up is ours:
-                chats = self._new_chats(call, refused)
-                with process.lock:
-                    self._chats = chats
-                    process.look_up = None
-                ours.result.set_result(chats)
-                return chats
-            try:
-                error = look_up.result.exception(call.longest_wait())
-            except FutureTimeoutError as late:
-                host = urlsplit(call.home).netloc
-                waited = "waited for another thread's look at the page"
-                raise requests.Timeout(f"{waited} of {host}, which takes too long") from late
-            if isinstance(error, Exception) and look_up.options == ours.options:
-                raise error
-            # It has succeeded, was interrupted, or was asked in another way: once more.
-
-    def _new_chats(self, call: _Call, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
-        """The chats as they are now. A refused one may need a new nonce only."""
-        if refused is None:
-            return self._read_page(call)
-        nonce = self._fresh_nonce(call, refused)
-        if nonce not in ("", refused.nonce):
-            return tuple(chat.with_nonce(nonce) for chat in self._chats)
-        return self._read_page(call, is_fresh=True)
-
-    def _fresh_nonce(self, call: _Call, chat: _Chat) -> str:
-        """A fresh nonce, got in the way of the page's own script; "" if there is none."""
-        request = chat.nonce_request()
-        if request is None:
-            return ""
-        try:
-            text = call.text(call.send(chat, request))
-        except ChatgptFreeError:
-            # releases before 2.3.41 don't know the request
-            return ""
-        return _token(_text_at(_first_json_object(text), "data", "nonce"))
-
-    def _read_page(self, call: _Call, is_fresh: bool = False) -> tuple[_Chat, ...]:
-        chats = call.read_page(is_fresh)
-        names = ", ".join(chat.name for chat in chats)
-        if names:
-            _log.debug("current protocol: %s", names)
-        else:
-            _log.debug("classic protocol")
-        return chats
+    def _call(
+        self, messages: Messages, own: Mapping[str, Any], *defaults: Mapping[str, Any]
+    ) -> _Call:
+        """A call with its own options, over those of its conversation and of the client."""
+        options = _resolved_options([self._options, *defaults, self._checked(own)])
+        aliases = [
+            name for name, model in self.model_aliases.items() if model == self.default_model
+        ]
+        # gpt4free's callers pass these, which no page has
+        default_models = [self.default_model, *aliases]
+        return _Call(self._site, self.url, options, _as_turns(messages), default_models)
 
 
 def _label(chat: _Chat, names: list[str]) -> str:
@@ -2469,49 +2956,6 @@ def _check_session(session: Any) -> None:
                 raise TypeError(f"session must behave like a requests.Session: {missing}")
 
 
-def _without_half_characters(text: str) -> str:
-    """Text that can be printed: JSON can hold half of a pair of surrogates."""
-    return text.encode(errors="replace").decode()
-
-
-class _Reading:
-    """Iterates over a generator, and keeps what it returns at its end as `result`."""
-
-    result: Any = None
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.texts = texts
-
-    def __iter__(self) -> Generator[str, None, None]:
-        __tracebackhide__ = True
-        texts: Any = self.texts
-        self.result = yield from texts
-
-
-def _read_to_end(texts: Iterable[str]) -> Any:
-    """Read an answer to its end, and return what its generator returns: the `Reply`."""
-    __tracebackhide__ = True
-    reading = _Reading(texts)
-    for _ in reading:
-        pass
-    return reading.result
-
-
-class _Memory(NamedTuple):
-    """What a site of the current protocol remembers of a conversation."""
-
-    # compared, since a conversation that was unpickled has another guest
-    guest: str
-    bot_id: str
-    conversation: str
-    messages: list[dict[str, Any]]
-
-    def fits(self, guest: str, chat: _Chat, messages: list[dict[str, Any]]) -> bool:
-        """Does the chat remember just these messages?"""
-        is_its = chat.remembers and self.bot_id == chat.bot_id and self.guest == guest
-        return is_its and self.messages == messages
-
-
 class Conversation:
     """A conversation with a bot, made by `conversation()`. One thread at a time can use it.
 
@@ -2521,8 +2965,11 @@ class Conversation:
     left out; what had come of a broken answer counts as the answer.
 
     A site of the current protocol remembers what was said, so only the new message is sent: as
-    long as the last message got a whole answer, and `messages` has not been changed since.
-    Otherwise, and to a classic site, all of it is sent.
+    long as the last message got a whole answer, and `messages` has not been changed since. But its
+    model sees the last 15 messages only, so after seven questions, as a rule, all of it is sent
+    once more. To a classic site all of it is always sent.
+
+    A copy, or a pickle, has the messages, but starts anew with the site's memory.
 
     >>> with demo_site(lambda prompt: "Hello.") as url:
     ...     chat = ChatgptFree(url).conversation()
@@ -2540,23 +2987,27 @@ class Conversation:
         messages: Optional[Iterable[Mapping[str, Any]]],
         options: Mapping[str, Any],
     ) -> None:
-        if isinstance(messages, (str, Mapping)):
-            raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
-        said: list[Any] = list(messages or [])
-        if said:
-            # raises an error for a wrong one; a prompt may not be empty, but a conversation may
-            format_prompt([*said, {"role": "user", "content": "-"}])
+        if messages is None:
+            messages = ()
+        said = _as_list(messages, "a list of messages")
+        # raises an error for a wrong one
+        _turns(said)
         if system is not None and not isinstance(system, str):
             raise TypeError(f"system must be a str, not {type(system).__name__}")
         if system:
             said.insert(0, {"role": "system", "content": system})
-        self.messages = copy.deepcopy(said)
+        self.messages = _copied_messages(said)
         self._bot = bot
         self._options = bot._checked(options)
+        # what the site remembers, None for nothing
         self._memory: Optional[_Memory] = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._bot!r}, {len(self.messages)} messages>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # two copies must not go on in one conversation of the site's
+        return {**vars(self), "_memory": None}
 
     def stream(self, message: str, **options: Unpack[CallOptions]) -> Generator[str, None, Reply]:
         """Return a generator of the text of the answer to `message`, which returns the `Reply`.
@@ -2570,14 +3021,8 @@ class Conversation:
         ...     print(*ChatgptFree(url).conversation().stream("Hello you"), sep="|")
         HELLO |YOU
         """
-        if not isinstance(message, str):
-            raise TypeError(f"message must be a str, not {type(message).__name__}")
-        content = format_prompt(message)
-        question = {"role": "user", "content": content}
-        prompt = format_prompt([*self.messages, question])
-        history = copy.deepcopy(list(self.messages))
-        resolved = self._bot._resolved(options, self._options)
-        return self._turn(history, question, prompt, resolved)
+        call, history = self._begun(message, options)
+        return self._texts(call, history)
 
     def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
         """Wait for the whole answer to `message`, and return it as a `Reply`.
@@ -2591,60 +3036,56 @@ class Conversation:
         ...     ChatgptFree(url).conversation().complete("Hello you")
         'HELLO YOU'
         """
-        reply: Reply = _read_to_end(self.stream(message, **options))
-        return reply
+        call, history = self._begun(message, options)
+        for _ in self._texts(call, history):
+            pass
+        return call.reply()
 
-    def _turn(
-        self,
-        history: list[dict[str, Any]],
-        question: dict[str, Any],
-        prompt: str,
-        options: _Options,
-    ) -> Generator[str, None, Reply]:
-        """Ask, yield the answer's text, and keep what is said."""
+    def _begun(
+        self, message: str, options: Mapping[str, Any]
+    ) -> tuple[_Call, list[dict[str, Any]]]:
+        """A call that asks `message`, and a copy of what was said before."""
+        if not isinstance(message, str):
+            raise TypeError(f"message must be a str, not {type(message).__name__}")
+        # an empty one is an error
+        format_prompt(message)
+        history = _copied_messages(self.messages)
+        messages = [*history, {"role": "user", "content": message}]
+        return self._bot._call(messages, options, self._options), history
+
+    def _texts(self, call: _Call, history: list[dict[str, Any]]) -> Generator[str, None, Reply]:
+        """Yield the texts of a call, and keep what is said."""
         __tracebackhide__ = True
-        # If this turn breaks off, nobody knows what the site remembers.
-        memory = self._memory
+        # Of two streams begun early only one may go on with what the site remembers. If this one
+        # breaks off, nobody knows what that is.
+        call.remembered = self._memory
         self._memory = None
-        guest = self._bot._guest
-        new_conversation = _new_uuid()
-        # the chat that was asked, and in which conversation
-        asked_chat: Optional[_Chat] = None
-        asked_conversation = ""
-
-        def wording(chat: _Chat) -> tuple[str, str]:
-            nonlocal asked_chat, asked_conversation
-            asked_chat = chat
-            asked_conversation = new_conversation
-            if memory is not None and memory.fits(guest, chat, history):
-                asked_conversation = memory.conversation
-                return question["content"], asked_conversation
-            return prompt, asked_conversation
-
-        texts = _Reading(self._bot._texts(options, wording))
+        _, question = call.turns[-1]
         answer = {"role": "assistant", "content": ""}
-        # a copy, which can be edited while the answer comes
-        messages = [*copy.deepcopy(history), dict(question), answer]
+        messages = [*history, {"role": "user", "content": question}, answer]
         text_so_far = ""
-        try:
-            for text in texts:
-                # Python adds to a str in place only if nothing else refers to it, so the message
-                # lets go of it.
-                answer["content"] = ""
-                text_so_far += text
+        with contextlib.closing(call.texts()) as texts:
+            try:
+                for text in texts:
+                    # Python adds to a str in place only if nothing else refers to it, so the
+                    # message lets go of it.
+                    answer["content"] = ""
+                    text_so_far += text
+                    answer["content"] = text_so_far
+                    is_first = len(text_so_far) == len(text)
+                    if is_first:
+                        self.messages = messages
+                    yield text
+            finally:
+                # an interrupt can come between the lines above
                 answer["content"] = text_so_far
-                is_first = len(text_so_far) == len(text)
-                if is_first:
-                    self.messages = messages
-                yield text
-        finally:
-            # an interrupt can come between the lines above
-            answer["content"] = text_so_far
-        if asked_chat is not None and asked_chat.remembers:
-            remembered = [*history, question, {"role": "assistant", "content": text_so_far}]
-            self._memory = _Memory(guest, asked_chat.bot_id, asked_conversation, remembered)
-        reply: Reply = texts.result
-        return reply
+        self._memory = call.memory_now()
+        return call.reply()
+
+
+def _copied_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
+    """Messages as dicts, which can be edited and saved as JSON."""
+    return [copy.deepcopy(dict(_as_mapping(message))) for message in messages]
 
 
 _shared = ChatgptFree()
@@ -3579,7 +4020,6 @@ def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
 
 
 def _complain(words: str) -> None:
-    words = words.replace(_HANDING_OVER, "--cookie NAME=VALUE … --header 'User-Agent: …'")
     print(f"chatgptfree: {_one_line(words)}", file=sys.stderr, flush=True)
 
 
