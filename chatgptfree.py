@@ -2744,16 +2744,16 @@ class ChatgptFree:
     @property
     def _nonce(self) -> Optional[str]:
         """gpt4free's name for the nonce, None before the first call. All bots have the same."""
-        for chat in self._site.chats:
-            return chat.nonce
-        return None
+        if not self._site.chats:
+            return None
+        return self._site.chats[0].nonce
 
     @property
     def _post_id(self) -> Optional[str]:
         """gpt4free's name for the post id, None before the first call."""
-        for chat in self._site.chats:
-            return chat.post_id
-        return None
+        if not self._site.chats:
+            return None
+        return self._site.chats[0].post_id
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_shown(self.url)!r})"
@@ -2892,8 +2892,7 @@ class ChatgptFree:
         Bots of one name get their number: `ChatGPT (25873)`. On a classic page the result is
         `models`.
 
-        options: any keyword of `stream`; `proxy` (str), `timeout` (float, seconds without a byte,
-            default 120), `cookies` (dict or jar) and what `requests` takes are of use here.
+        options: any keyword of `stream`. Those that say what to ask are of no use here.
 
         Raises what `stream` does.
 
@@ -2989,14 +2988,12 @@ class Conversation:
     ) -> None:
         if messages is None:
             messages = ()
-        said = _as_list(messages, "a list of messages")
-        # raises an error for a wrong one
-        _turns(said)
+        said = _copied_messages(messages)
         if system is not None and not isinstance(system, str):
             raise TypeError(f"system must be a str, not {type(system).__name__}")
         if system:
             said.insert(0, {"role": "system", "content": system})
-        self.messages = _copied_messages(said)
+        self.messages = said
         self._bot = bot
         self._options = bot._checked(options)
         # what the site remembers, None for nothing
@@ -3084,8 +3081,13 @@ class Conversation:
 
 
 def _copied_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
-    """Messages as dicts, which can be edited and saved as JSON."""
-    return [copy.deepcopy(dict(_as_mapping(message))) for message in messages]
+    """Messages as dicts, which can be edited and saved as JSON.
+
+    Raises TypeError or ValueError, which name a wrong one.
+    """
+    said = _as_list(messages, "a list of messages")
+    _turns(said)
+    return [copy.deepcopy(dict(_as_mapping(message))) for message in said]
 
 
 _shared = ChatgptFree()
