@@ -21,9 +21,17 @@ both: the classic one (releases up to 2.2) and the current one (2.3 and later). 
 tells which. The file is made to be copied beside a script, and needs only `requests`.
 At a terminal, in its folder: `python -m chatgptfree --help`.
 
-The sections stand in the order in which data passes through them: errors, prompt, text from sites,
-tags of a page, event stream, answer, words of errors, options, requests, chats, the site, the call,
-ChatgptFree, the screen, notebooks, the demo site, the command line.
+The sections stand in the order in which data passes through them. Each uses what stands above it:
+
+    errors, prompt                  what the caller gets and gives
+    text from sites, tags           reading what nobody has to trust
+    event stream, answer            bytes become events, and events the text of an answer
+    words of errors                 what a site reports becomes an exception
+    options, requests, chats        how something is sent, and the two protocols
+    the site, the call              what outlives a call, and one call from its start to its end
+    ChatgptFree                     the client, and conversations
+    the screen, notebooks           how an answer is shown
+    demo site, command line
 
 Home: the project "chatgptfree"; its README.md tells the rest.
 Copyright chatgptfree contributors. SPDX-License-Identifier: MIT
@@ -43,9 +51,10 @@ import re
 import sys
 import threading
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from http.client import responses
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Optional, Union
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit, urlunsplit
@@ -85,8 +94,8 @@ __all__ = [
     "stream",
 ]
 
-# What the public functions take. Python evaluates `X | Y` only from 3.10 on.
-# A message can also be an object with `role` and `content`, as OpenAI's SDK returns it.
+# What the public functions take. (Python evaluates `X | Y` only from 3.10 on.)
+# A message is a mapping, or an object with `role` and `content`, as OpenAI's SDK returns it.
 Messages = Union[str, Iterable[Any]]
 Model = Union[str, int, None]
 Timeout = Union[float, tuple[Optional[float], Optional[float]], None]
@@ -109,7 +118,7 @@ if TYPE_CHECKING:
         verify: Union[bool, str, None]
 
     class CompleteOptions(RequestOptions, total=False):
-        """The keywords of `stream` after `model`."""
+        """The keywords of `complete`: those of `stream` after `model`."""
 
         proxy: Optional[str]
         timeout: Timeout
@@ -119,24 +128,24 @@ if TYPE_CHECKING:
         max_time: Optional[float]
 
     class CallOptions(CompleteOptions, total=False):
-        """All keywords of `stream` but `messages`."""
+        """The keywords that a client and a conversation take: those of `stream`."""
 
         model: Model
 else:
-    # `typing.get_type_hints` looks these names up, and finds Any. The classes themselves would make
-    # up a fifth of the time that importing this file takes.
+    # `typing.get_type_hints` looks these names up, and `Unpack[CallOptions]` becomes `Union[Any]`,
+    # which is Any. The classes themselves would take a fifth of this file's import time.
     Unpack = Union
     RequestOptions = CompleteOptions = CallOptions = Any
 
 # What a site sends beyond these limits is an error, or is left out.
 BODY_LIMIT = 10_000_000  # bytes of a page; bytes of an event stream without any text of an answer
-LINE_LIMIT = 1_000_000  # bytes of one line of an answer, of a script out of an address
+LINE_LIMIT = 1_000_000  # bytes of one line of an answer, or of a script in a `data:` URL
 ANSWER_LIMIT = 10_000_000  # bytes of an answer
 ADDRESS_LIMIT = 2_000  # characters of an address: parsers take minutes for some long ones
 TAG_LIMIT = 10_000  # tags of a page that look like a chat's
 CHAT_LIMIT = 1_000  # chats on a page
 SOURCE_LIMIT = 100  # sources of a search
-ATTRIBUTE_LIMIT = 1_000  # attributes of a tag
+ATTRIBUTE_LIMIT = 1_000  # attributes of a tag; the pattern `_TAG` has a limit of its own
 ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an error
 
 IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
@@ -147,8 +156,8 @@ LINGER = 0.25  # seconds to wait for the end of a response after the answer is c
 IDLE = 4.0  # seconds without a request after which a server may have closed a connection
 NOTICE_AFTER = 2.0  # seconds of waiting for standard input before the user is told
 
-# How the network fails: requests' exceptions are OSErrors, and so are other libraries'. Some let
-# urllib3's through.
+# What a request can raise. The exceptions of `requests` are OSErrors, as are those of other
+# libraries. Some exceptions of urllib3's come through as they are.
 _NETWORK_FAILURES = (OSError, HTTPError)
 
 _log = logging.getLogger("chatgptfree")
@@ -158,6 +167,8 @@ _log = logging.getLogger("chatgptfree")
 
 class ChatgptFreeError(RuntimeError):
     """The site did something wrong: it said that it failed, or sent what could not be used.
+
+    You can raise it, and its kinds, in the function that you give to `demo_site`.
 
     words (str): what happened, in the site's own words where it has any. Default: "".
     partial (str): the part of the answer that had come before. Default: "". When a call fails, only
@@ -203,8 +214,8 @@ def _copied_error(
 class ChatNotFoundError(ChatgptFreeError):
     """The page shows no chat of the plugin.
 
-    The message says whether the nonce or the post id is missing, on which page, and what the page's
-    title is.
+    The message names the page and its title, and says what is missing: the nonce, which WordPress
+    wants with each question, or the post id, the number of the page.
     """
 
 
@@ -275,7 +286,7 @@ def format_prompt(messages: Messages) -> str:
 
 
 def _as_turns(messages: Messages) -> list[_Turn]:
-    """What `format_prompt` takes as roles and contents."""
+    """The roles and contents of what `format_prompt` takes."""
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     return _turns(_as_list(messages, "a str or a list of messages"))
@@ -296,7 +307,10 @@ def _prompt_of(turns: Sequence[_Turn]) -> str:
 
 
 def _as_list(messages: Any, wanted: str) -> list[Any]:
-    """Messages as a list. Raises TypeError, in which `wanted` says what they must be."""
+    """Messages as a list. Raises TypeError for anything else.
+
+    wanted: what the error says that they must be. A conversation takes no str.
+    """
     if isinstance(messages, (str, Mapping, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be {wanted}, not {type(messages).__name__}")
     return list(messages)
@@ -388,12 +402,13 @@ def _token(value: Any) -> str:
 
 def _unescape(text: str) -> str:
     """Text without HTML's character references."""
+    # Imported only when it is needed: its table of names would delay the command line's first word.
     if "&" not in text:
         return text
-    # not at the top: it would delay the command line's first word
     from html import unescape
 
-    # Python makes no int of thousands of digits, so references of nine and more stay as they are
+    # It fails for numbers of over 4,300 digits. No character's number has nine, so such references
+    # are left as they are.
     return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))
 
 
@@ -405,12 +420,15 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-# `json.loads` would do more, for each piece of an answer.
+# It says where the value ends, and takes less time than `json.loads`.
 _decode_json = json.JSONDecoder().raw_decode
 
 
 def _json_object(text: str) -> Optional[dict[str, Any]]:
-    """`text` as a JSON object; None if it is anything else. It has no blanks around it."""
+    """`text` as a JSON object; None if it is anything else.
+
+    text: without blanks around it.
+    """
     try:
         value, end = _decode_json(text)
     except (ValueError, RecursionError):
@@ -423,8 +441,11 @@ def _json_object(text: str) -> Optional[dict[str, Any]]:
 _OBJECT_START = r"(?m)^[ \t\r\ufeff]*(?=\{)"
 
 
-def _json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that begin at the start of a line: PHP's warnings can stand before."""
+def _json_objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the JSON objects that begin at the start of a line, and where each begins.
+
+    PHP's warnings can stand before them.
+    """
     end = 0
     failures = 0
     for start in re.finditer(_OBJECT_START, text):
@@ -439,12 +460,14 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             failures += 1
         else:
-            yield value
+            yield start.start(), value
 
 
 def _first_json_object(text: str) -> dict[str, Any]:
     """The first that `_json_objects` finds in the first LINE_LIMIT characters, else {}."""
-    return next(_json_objects(text[:LINE_LIMIT]), {})
+    for _, value in _json_objects(text[:LINE_LIMIT]):
+        return value
+    return {}
 
 
 def _text_at(value: Any, *keys: str) -> str:
@@ -466,14 +489,16 @@ def _one_line(text: str) -> str:
 
 def _shown(address: str) -> str:
     """An address as a message can show it: short, on one line, and without a password."""
+    # shortened first, since a redirect can name an address of 64 KB
     line = _one_line(address[:ADDRESS_LIMIT])
     return re.sub(r"//[^/?#]*@", "//", line)[:200]
 
 
 def _without_half_characters(text: str) -> str:
-    """Text that can be encoded. JSON can hold pairs of surrogates that belong together, or halves.
+    """Text that can be encoded.
 
-    Pairs become characters, and each half a "?".
+    JSON writes some characters as two halves (a pair of surrogates), and the second may come with
+    the next event. Two halves that follow each other become a character here, a single one "?".
     """
     try:
         text.encode()
@@ -485,10 +510,11 @@ def _without_half_characters(text: str) -> str:
 
 # --------------------------------------------------------------------------------- tags of a page
 #
-# The tags of a page are found in one pass, by one pattern of three parts: what is passed over as a
-# whole (comments; scripts and the like, which can hold an old copy of the chat), and start tags
-# with their attributes. (html.parser took 8 to 10 times as long on real pages, and quadratic time
-# on hostile ones.) No part is scanned twice: what isn't closed runs to the end of the page, `\Z`.
+# The tags of a page are found in one pass, by one pattern of three parts. Comments, and scripts and
+# the like, are passed over as a whole, since they can hold an old copy of the chat. The third part
+# is a start tag with its attributes. No character is scanned twice: what isn't closed runs to the
+# end of the page, `\Z`. (The standard library's html.parser took 8 to 10 times as long on real
+# pages, and quadratic time on hostile ones.)
 
 _TAG = r"""(?isx)
     <
@@ -588,12 +614,12 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 class _EventReader:
-    """Puts lines together to events.
+    """Puts lines together into events.
 
     By the standard an event ends at an empty line. But some sites send none, and a caller wants
-    text at once, so a `data:` line is an event of its own. Only one that begins a JSON object and
-    doesn't end it is held, as are lines that are no field. What is held is joined with the lines
-    that follow, to the end of the event.
+    text at once, so a `data:` line is an event of its own. Two kinds of lines wait for the end of
+    their event: a `data:` line that begins a JSON object and doesn't end it, with the lines behind
+    it, and lines that are no field.
     """
 
     def __init__(self) -> None:
@@ -601,7 +627,7 @@ class _EventReader:
         self.name = ""
         # the lines that are held, in one buffer: in a list, short ones take ten times their length
         self.held = io.StringIO()
-        # do these have the beginning of a JSON object from a `data:` line?
+        # True while they have the beginning of a JSON object from a `data:` line
         self.holds_data = False
 
     def take(self, line: str) -> Sequence[_Event]:
@@ -656,10 +682,11 @@ class _EventReader:
         if not objects:
             return ((name, text),)
         # what stands before the first object, such as PHP's warnings; the rest is left out
-        before = re.split(_OBJECT_START, text, maxsplit=1)[0]
-        events: list[_Event] = [(name, value) for value in objects]
-        if before.strip():
-            events.insert(0, (name, before))
+        first, _ = objects[0]
+        events: list[_Event] = []
+        if text[:first].strip():
+            events.append((name, text[:first]))
+        events += [(name, value) for _, value in objects]
         return events
 
 
@@ -679,8 +706,8 @@ def _events(pieces: Iterable[bytes]) -> Iterator[_Event]:
 #
 # A "disguised error" is one of the model's provider, which classic sites send in the shape of an
 # answer, word by word. Its events have the name "message", and its chunks have neither the `id` nor
-# the `object` that a provider's own chunks have. It goes on to its end marker, and often comes
-# twice.
+# the `object` that a provider's own chunks have. It goes on to its end marker, and what follows
+# that, often the same error once more, doesn't count.
 
 
 class _Answer:
@@ -690,18 +717,20 @@ class _Answer:
         # the text so far, as UTF-8: a list of pieces would take many times as much memory
         self.encoded = bytearray()
         # what goes before the next text: a blank line between two messages, or the first half of a
-        # character (of a pair of surrogates, as JSON has it)
+        # character (see `_without_half_characters`), which a new message makes worthless
         self.before = ""
-        # has the site said that the answer is whole? More text may follow all the same.
+        # The site has said that the answer is whole. More text may follow all the same.
         self.is_complete = False
-        # has an end marker come, after which nothing counts? Then it is complete, too.
+        # An end marker has come, after which nothing counts. Then it is complete, too.
         self.is_over = False
         # why it ended, "" where the site doesn't tell
         self.finish_reason = ""
         # how many messages of the site's it consists of, as far as the site tells
         self.message_count = 0
-        # the words so far of a disguised error, None where there is no such error
-        self.error_words: Optional[list[str]] = None
+        # Nothing but a disguised error comes now.
+        self.is_error = False
+        # its words so far
+        self.error_words: list[str] = []
         # what stood outside of events, or in events that report errors, since the last text
         self.noise: list[str] = []
         # the title of a form, None where there is no form
@@ -721,7 +750,7 @@ class _Answer:
 
     def take(self, name: str, data: Union[dict[str, Any], str]) -> str:
         """Take an event, and return its text, "" for none. Raise the error that it reports."""
-        if self.error_words is not None:
+        if self.is_error:
             return self._take_in_error(name, data)
         if isinstance(data, str):
             return self._take_bare(name, data)
@@ -732,12 +761,11 @@ class _Answer:
 
     def _take_chunk(self, data: dict[str, Any]) -> str:
         """A provider's chunk, a piece of the current protocol, or the whole answer as JSON."""
-        if not _REPORT_KEYS.isdisjoint(data):
-            # beside status "success" a "msg" means nothing
-            if data.get("status") == "success":
-                return self._take_whole(data.get("data"))
-            if _reports_error(data):
-                raise _error_in(data)
+        # beside this status a "msg" means nothing
+        if data.get("status") == "success":
+            return self._take_whole(data.get("data"))
+        if _reports_error(data):
+            raise _error_in(data)
         choice = _first_choice(data)
         if choice.get("finish_reason"):
             self.is_complete = True
@@ -760,8 +788,7 @@ class _Answer:
                 self.before = text[-1]
                 text = text[:-1]
             text = _without_half_characters(text)
-        if self.noise:
-            self.noise.clear()
+        self.noise.clear()
         self.encoded += text.encode()
         return text
 
@@ -785,27 +812,25 @@ class _Answer:
         choice = _first_choice(data)
         if not choice or "id" in data or "object" in data:
             return self._take_chunk(data)
-        self.error_words = []
+        self.is_error = True
         return self._take_in_error("message", data)
 
     def _take_in_error(self, name: str, data: Union[dict[str, Any], str]) -> str:
         """Collect the words of a disguised error, and raise it at its end."""
         choice: dict[str, Any] = {}
-        words = ""
         if isinstance(data, dict):
             choice = _first_choice(data)
             words = _text_in(choice)
-        elif name == "message":
+        else:
             words = _words_in_broken_json(data)
-        # it is never None here, but a type checker can't know that
-        if name == "message" and self.error_words is not None:
+        if name == "message":
             self.error_words.append(words)
         if data == "[DONE]" or name == "done" or choice.get("finish_reason"):
             raise self._disguised_error()
         return ""
 
     def _disguised_error(self) -> ChatgptFreeError:
-        return _error_with(_words("".join(self.error_words or [])))
+        return _error_with(_words("".join(self.error_words)))
 
     def _take_bare(self, name: str, data: str) -> str:
         """Data that is no JSON object."""
@@ -815,7 +840,8 @@ class _Answer:
             # a disguised error whose words have quotes or line ends: they are not escaped
             words = _words_in_broken_json(data)
             if words:
-                self.error_words = [words]
+                self.is_error = True
+                self.error_words.append(words)
         elif name in ("", "error", "assistant_error"):
             self.noise.append(data)
         elif name == "citations":
@@ -849,7 +875,7 @@ class _Answer:
         return self._take_text(words)
 
     def _take_message_start(self, data: dict[str, Any]) -> str:
-        """A second message in one answer: a rule of the site's owner can greet first."""
+        """A message begins. An answer can have two: a rule of the site's owner can greet first."""
         self.message_count += 1
         self._set_apart()
         return ""
@@ -905,9 +931,10 @@ class _Answer:
     def end(self, failure: Optional[Exception]) -> None:
         """The stream has ended. Raise an error unless the answer is whole.
 
-        failure: the network's failure that ended the stream, None if there was none.
+        failure: the network's failure that ended the stream, None if there was none. It is raised
+            as it is: the call knows how to tell it.
         """
-        if self.error_words is not None:
+        if self.is_error:
             raise self._disguised_error()
         if self.is_complete and self.encoded:
             return
@@ -915,7 +942,8 @@ class _Answer:
             raise failure
         noise = "\n".join(self.noise)
         words = ""
-        # only an incomplete answer can be cut, and a cut piece is no message of the site's
+        # What is left may be the beginning of a line that was cut off. It is no message of the
+        # site's.
         if self.is_complete or not _may_be_cut(noise):
             words = _words(noise)
         if self.encoded:
@@ -933,21 +961,18 @@ class _Answer:
             return _blocked("the site")
         if words:
             return _error_with(words)
-        unknown = ""
+        hint = ""
         if self.skipped:
-            unknown = f"; its events are not known here: {', '.join(self.skipped)}"
+            hint = f"; its events are not known here: {', '.join(self.skipped)}"
         if self.is_complete:
-            return ChatgptFreeError(f"the site's answer is empty{unknown}")
+            return ChatgptFreeError(f"the site's answer is empty{hint}")
         if noise:
             return IncompleteReplyError("the answer broke off before any text")
-        if not unknown:
-            # so classic sites end, and lose the reason
-            unknown = ": as a rule it can't reach its model's provider, or was refused by it"
-        return IncompleteReplyError(f"the site sent no answer{unknown}")
+        if not hint:
+            # classic sites lose the words of such a failure
+            hint = "; most often it can't reach its model's provider, or was refused by it"
+        return IncompleteReplyError(f"the site sent no answer{hint}")
 
-
-# Pieces of text have none of these keys.
-_REPORT_KEYS = frozenset(("status", "error", "msg", "success"))
 
 # What the warnings of the current protocol say of why an answer ended.
 _FINISH_REASONS = {
@@ -1032,8 +1057,8 @@ def _is_source(url: str) -> bool:
 
 # --------------------------------------------------------------------------------- words of errors
 
-# English words that tell a limit: one that waiting helps against. "Your prompt exceeds the model's
-# token limit" and "Disk quota exceeded" are none.
+# Words that tell that somebody has used up what a time or an amount of money allows. "Your prompt
+# exceeds the model's token limit" and "Disk quota exceeded" are no such limits.
 _LIMITS = r"""(?ix)
     too\ many\ requests
   | \b rate[ -]limit\w*\ (?: is\ | was\ | has\ been\ )? (?: reached | exceeded )
@@ -1049,7 +1074,7 @@ _LIMITS = r"""(?ix)
     # a provider's code, where the site puts it among the words
   | \(code:\ (?: insufficient_quota | rate_limit_exceeded | rate_limit_error ) \)
 """
-# and flags and codes that tell one, in any language
+# Flags and codes that tell the same in any language.
 _LIMIT_FLAGS = ("tokenLimitReached", "quota_notice")
 _LIMIT_CODES = (
     "429",
@@ -1072,7 +1097,7 @@ _MARKUP = r"""(?isx)
 
 # Checks that only a browser passes: Cloudflare's, SiteGround's, AWS's and Vercel's have a header.
 _BOT_CHECK_HEADERS = ("cf-mitigated", "sg-captcha", "x-amzn-waf-action", "x-vercel-mitigated")
-# The page of the check tells too, in lower case.
+# The page of the check tells too. It is searched in lower case.
 _BOT_CHECK_WORDS = r"""(?x)
     # Cloudflare, Imunify360, DDoS-Guard
     <title>\s* (?: just\ a\ moment | one\ moment,\ please | ddos-guard )
@@ -1088,20 +1113,20 @@ _BOT_CHECK_WORDS = r"""(?x)
 """
 
 
-def _error_in(report: Mapping[str, Any], where: str = "") -> ChatgptFreeError:
+def _error_in(report: Mapping[str, Any], prefix: str = "") -> ChatgptFreeError:
     """The error that a site reports as JSON. Its flags and codes can stand one level down.
 
-    where: what goes before the site's words, such as "HTTP 403: ".
+    prefix: what goes before the site's words, such as "HTTP 403: ".
     """
     words = _words(_message_in(report))
     candidates = (report, report.get("data"), report.get("error"))
     levels = [level for level in candidates if isinstance(level, Mapping)]
     # a check by Cloudflare's Turnstile
     if any(level.get("ts_required") for level in levels):
-        return _blocked(f"{where}the site", words)
+        return _blocked(f"{prefix}the site", words)
     if any(_tells_limit(level) for level in levels):
-        return RateLimitError(where + (words or "a limit was reached"))
-    return _error_with(words, where)
+        return RateLimitError(prefix + (words or "a limit was reached"))
+    return _error_with(words, prefix)
 
 
 def _tells_limit(report: Mapping[str, Any]) -> bool:
@@ -1111,9 +1136,9 @@ def _tells_limit(report: Mapping[str, Any]) -> bool:
     return is_coded or any(report.get(flag) for flag in _LIMIT_FLAGS)
 
 
-def _error_with(words: str, where: str = "") -> ChatgptFreeError:
+def _error_with(words: str, prefix: str = "") -> ChatgptFreeError:
     """The error with these words, which tell whether a limit was reached."""
-    words = where + (words or "the site reported an error without words")
+    words = prefix + (words or "the site reported an error without words")
     if re.search(_LIMITS, words):
         return RateLimitError(words)
     return ChatgptFreeError(words)
@@ -1127,9 +1152,7 @@ def _message_in(report: Mapping[str, Any]) -> str:
         # true, a number or a list says only that there is an error
         texts = [value for value in candidates if value and isinstance(value, (str, Mapping))]
         message = next(iter(texts), "")
-    if isinstance(message, str):
-        return message
-    return ""
+    return str(message)
 
 
 def _words(markup: str) -> str:
@@ -1138,6 +1161,7 @@ def _words(markup: str) -> str:
     A longer page gives its title, if it has one.
     """
     markup = markup[:ERROR_LIMIT]
+    # where there is nothing else, PHP's warnings are the words
     markup = re.sub(_PHP_WARNING, "", markup).strip() or markup
     title = _title(markup)
     text = _plain(re.sub(_TITLE, "", markup))
@@ -1155,11 +1179,11 @@ def _plain(markup: str) -> str:
     return _one_line(_unescape(re.sub(_MARKUP, " ", markup)))
 
 
-def _blocked(where: str, words: str = "") -> BlockedError:
+def _blocked(who: str, words: str = "") -> BlockedError:
     """The error for a check that only a browser passes. `words` are the site's own."""
     if words:
         words = f' ("{words}")'
-    return BlockedError(f"{where} asks for a check that needs a browser{words}")
+    return BlockedError(f"{who} asks for a check that needs a browser{words}")
 
 
 def _is_bot_check(text: str) -> bool:
@@ -1177,23 +1201,25 @@ def _is_blocked(response: Response, text: str) -> bool:
 def _refusal(response: Response, text: str) -> Exception:
     """The exception for a response that is not an answer. `text` is its body."""
     status = response.status_code
-    where = f"HTTP {status}: "
+    prefix = f"HTTP {status}: "
     if _is_blocked(response, text):
-        return _blocked(where + _shown(response.url))
+        return _blocked(prefix + _shown(response.url))
     location = _location(response)
     if location:
         redirect = f"{_shown(response.url)} redirects to {_shown(location)}"
-        return ChatgptFreeError(f"{where}{redirect}, which was not followed")
+        return ChatgptFreeError(f"{prefix}{redirect}, which was not followed")
+    # it is the proxy's, not the site's
     if status == 407:
         host = urlsplit(response.url).hostname
-        where = f"HTTP 407 from the proxy for {host}: "
-        return requests.exceptions.ProxyError(str(_reported(response, text, where)))
-    error = _reported(response, text, where)
-    is_limit = status == 429 or isinstance(error, RateLimitError)
-    if not is_limit or isinstance(error, BlockedError):
+        prefix = f"HTTP 407 from the proxy for {host}: "
+        return requests.exceptions.ProxyError(str(_reported(response, text, prefix)))
+    error = _reported(response, text, prefix)
+    if isinstance(error, BlockedError):
+        return error
+    if status != 429 and not isinstance(error, RateLimitError):
         return error
     words = str(error)
-    seconds = _seconds(response.headers.get("Retry-After", ""))
+    seconds = _retry_after(response.headers.get("Retry-After", ""))
     if seconds is not None:
         words += f" (try again in {seconds:.0f} s)"
     return RateLimitError(words, retry_after=seconds)
@@ -1212,44 +1238,43 @@ def _location(response: Response) -> str:
         return location
 
 
-def _reported(response: Response, text: str, where: str) -> ChatgptFreeError:
+def _reported(response: Response, text: str, prefix: str) -> ChatgptFreeError:
     """The error that a refusal reports in its body, or else by its status.
 
-    where: what goes before its words.
+    prefix: what goes before its words.
     """
     report = _first_json_object(text)
     if _message_in(report):
-        return _error_in(report, where)
+        return _error_in(report, prefix)
     # WordPress's answer to an action that it doesn't know
     if response.status_code == 400 and text.strip() == "0":
-        hint = "the plugin is off or has changed, or the prompt is over the server's limit"
-        return ChatgptFreeError(f"{where}0 ({hint})")
+        reason = "the plugin is off or has changed, or the prompt is over the server's limit"
+        return ChatgptFreeError(f"{prefix}0 ({reason})")
     title = _title(text)
     if response.status_code == 404 and title:
         # the rest is the theme's menu
-        return _error_with(title, where)
-    return _error_with(_words(text) or _reason(response), where)
+        return _error_with(title, prefix)
+    return _error_with(_words(text) or _reason(response), prefix)
 
 
 def _reason(response: Response) -> str:
     """What the site, or else the standard, calls the status of a response."""
-    from http.client import responses
-
     standard = responses.get(response.status_code, "no words")
     return _one_line((response.reason or "")[:300]) or standard
 
 
-def _seconds(retry_after: str) -> Optional[float]:
+def _retry_after(header: str) -> Optional[float]:
     """A Retry-After header, a number of seconds or a date, as seconds from now.
 
     None if it is malformed, or longer than anybody can wait.
     """
     try:
-        if retry_after.strip().isdecimal():
-            seconds = float(retry_after)
+        if header.strip().isdecimal():
+            seconds = float(header)
         else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
     except (TypeError, ValueError, OverflowError, IndexError):
+        # TypeError and IndexError are Python 3.9's, for some malformed dates
         return None
     if seconds > threading.TIMEOUT_MAX:
         return None
@@ -1259,38 +1284,39 @@ def _seconds(retry_after: str) -> Optional[float]:
 def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
     """A failure in one short sentence. The network's own words are long.
 
-    url: its host is named.
-    what: "no answer from" or "lost the connection to".
+    url: the address whose host the sentence names.
+    what: how it begins: "no answer from" or "lost the connection to".
     seconds: how long nothing may come, for time-outs that don't say it themselves.
     """
     text = _one_line(str(error))
+    if not isinstance(error, _NETWORK_FAILURES):
+        return text or type(error).__name__
     # requests' own words are short, unlike those of the exceptions that it wraps
     has_words = len(error.args) > 0 and isinstance(error.args[0], str)
-    is_sentence = has_words and isinstance(error, requests.RequestException)
-    if is_sentence and "SOCKS" in text:
-        return f"{text} Try: pip install 'requests[socks]'"
-    if is_sentence or not isinstance(error, _NETWORK_FAILURES):
-        return text or type(error).__name__
+    if has_words and isinstance(error, requests.RequestException):
+        if "SOCKS" in text:
+            text += " Try: pip install 'requests[socks]'"
+        return text
     host = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(error, requests.exceptions.ProxyError):
         host = f"the proxy for {host}"
     if isinstance(error, (requests.Timeout, TimeoutError)) or "timed out" in text:
         # urllib3 says "(connect timeout=0.5)"
-        waited = re.search(r"timeout=([\d.]+)", text)
+        waited = re.search(r"timeout=(\d+(?:\.\d+)?)\)", text)
         if waited:
             seconds = float(waited[1])
-        return f"nothing came from {host} for {_as_seconds(seconds)}"
+        return f"nothing came from {host} for {_in_words(seconds)}"
     reason = _systems_reason(error)
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         reason += " (REQUESTS_CA_BUNDLE can name a file of certificates that you trust)"
     return f"{what} {host}: {reason}"
 
 
-def _as_seconds(number: float) -> str:
+def _in_words(seconds: float) -> str:
     """A time in words."""
-    if number == 1:
+    if seconds == 1:
         return "1 second"
-    return f"{number:g} seconds"
+    return f"{seconds:g} seconds"
 
 
 def _systems_reason(error: BaseException) -> str:
@@ -1316,7 +1342,7 @@ def _checked_headers(name: str, headers: Mapping[Any, Any]) -> dict[str, Any]:
     checked = _checked_texts(name, headers, bytes, type(None))
     for key in checked:
         if not key.isascii() or not re.fullmatch(r"[^:\s][^:]*", key):
-            raise ValueError(f"headers[{key!r}] can't be sent: its name must be ASCII, without ':'")
+            raise ValueError(f"headers[{key!r}] can't be sent: that is no name of a header")
     return checked
 
 
@@ -1327,7 +1353,10 @@ def _checked_cookies(name: str, cookies: Any) -> Any:
 
 
 def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> dict[str, Any]:
-    """Headers or cookies, without blanks around: a token read from a file ends with a newline."""
+    """Headers or cookies, their values without blanks around.
+
+    A token that was read from a file ends with a newline.
+    """
     checked = {}
     for key, value in texts.items():
         if not isinstance(key, str):
@@ -1358,7 +1387,7 @@ def _checked_proxy(name: str, proxy: str) -> str:
 
 
 def _checked_proxies(name: str, proxies: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Proxies as `requests` takes them. Only those with a password are looked at."""
+    """Proxies as `requests` takes them. Of other wrong ones it says well what is wrong."""
     for proxy in proxies.values():
         if isinstance(proxy, str) and "@" in proxy:
             scheme, _, rest = proxy.rpartition("://")
@@ -1367,8 +1396,8 @@ def _checked_proxies(name: str, proxies: Mapping[Any, Any]) -> Mapping[Any, Any]
 
 
 def _check_proxys_address(name: str, proxy: str) -> None:
-    """Raise ValueError for what libraries would misread, and repeat with its password."""
-    if re.search(r"://[^@]*[/?#\\].*@|[^\0-\xff]", proxy):
+    """Raise ValueError for an address that libraries misread: their errors show its password."""
+    if "@" in proxy and re.search(r"://[^@]*[/?#\\].*@|[^\0-\xff]", proxy):
         raise ValueError(f"{name} has a password that needs quoting: say %23 for # and %2F for /")
     try:
         parts = urlsplit(proxy)
@@ -1381,16 +1410,17 @@ def _check_proxys_address(name: str, proxy: str) -> None:
         raise ValueError(f"{name} must name a host and may name a port: http://host:port")
 
 
-def _checked_seconds(name: str, value: Any) -> Any:
-    """A time in seconds, or a tuple of two. None in the tuple means for ever."""
-    if not isinstance(value, tuple):
-        return _checked_number(name, value)
-    if len(value) != 2:
+def _checked_timeout(name: str, timeout: Any) -> Any:
+    """Seconds, or a tuple of two: for connecting and for reading. None there means for ever."""
+    if not isinstance(timeout, tuple):
+        return _checked_seconds(name, timeout)
+    if len(timeout) != 2:
         raise ValueError(f"{name} has two numbers in its tuple, for connecting and for reading")
-    return tuple(_checked_number(name, math.inf if n is None else n) for n in value)
+    waits = [math.inf if wait is None else wait for wait in timeout]
+    return tuple(_checked_seconds(name, wait) for wait in waits)
 
 
-def _checked_number(name: str, number: Any) -> float:
+def _checked_seconds(name: str, number: Any) -> float:
     if not isinstance(number, (int, float)) or isinstance(number, bool):
         raise TypeError(f"{name} must be in seconds, a number, not {type(number).__name__}")
     # "not over 0" is true of NaN too
@@ -1402,7 +1432,7 @@ def _checked_number(name: str, number: Any) -> float:
         raise ValueError(f"{name} must be a number of seconds that a float can hold") from None
 
 
-class _Option(NamedTuple):
+class _Rule(NamedTuple):
     """What an option must be."""
 
     kinds: Any  # as `isinstance` takes it
@@ -1412,24 +1442,24 @@ class _Option(NamedTuple):
 
 
 # All options of a call. `stream`, the types at the top and the command line name them too, since
-# others read them there; a test keeps them together. Checked are common mistakes, and what
-# `requests` would report in a way that nobody understands, or with a secret in the message.
+# others read them there; a test keeps them together. The rules are for common mistakes, and for
+# what `requests` would report in a way that nobody understands, or with a secret in the message.
 _OPTIONS = {
-    "model": _Option((str, int), "a bot's name or number"),
-    "proxy": _Option(str, "a str, the URL of one proxy", _checked_proxy),
-    "timeout": _Option(
-        (int, float, tuple), "a number of seconds, or two in a tuple", _checked_seconds
+    "model": _Rule((str, int), "a bot's name or number"),
+    "proxy": _Rule(str, "a str, the URL of one proxy", _checked_proxy),
+    "timeout": _Rule(
+        (int, float, tuple), "a number of seconds, or two in a tuple", _checked_timeout
     ),
-    "cookies": _Option((Mapping, CookieJar), "a dict or a jar", _checked_cookies),
-    "image": _Option((str, os.PathLike, bytes), "a path or bytes"),
-    "web_search": _Option(bool, "True or False"),
-    "max_time": _Option((int, float), "a number of seconds", _checked_number),
-    "headers": _Option(Mapping, "a dict", _checked_headers),
-    "proxies": _Option(Mapping, "a dict", _checked_proxies),
-    "auth": _Option((tuple, Callable), "a tuple of user and password, or a function"),
-    "hooks": _Option(Mapping, "a dict"),
-    "cert": _Option(object, "what requests takes"),
-    "verify": _Option(object, "what requests takes"),
+    "cookies": _Rule((Mapping, CookieJar), "a dict or a jar", _checked_cookies),
+    "image": _Rule((str, os.PathLike, bytes), "a path or bytes"),
+    "web_search": _Rule(bool, "True or False"),
+    "max_time": _Rule((int, float), "a number of seconds", _checked_seconds),
+    "headers": _Rule(Mapping, "a dict", _checked_headers),
+    "proxies": _Rule(Mapping, "a dict", _checked_proxies),
+    "auth": _Rule((tuple, Callable), "a tuple of user and password, or a function"),
+    "hooks": _Rule(Mapping, "a dict"),
+    "cert": _Rule(object, "what requests takes"),
+    "verify": _Rule(object, "what requests takes"),
 }
 
 
@@ -1447,10 +1477,10 @@ def _checked_options(options: Mapping[str, Any], takes_others: bool) -> dict[str
             raise TypeError(f"unexpected keyword argument {name!r}; the options are {names}")
         if value is None:
             continue
-        option = _OPTIONS.get(name, _Option(object, "anything"))
-        if not isinstance(value, option.kinds):
-            raise TypeError(f"{name} must be {option.wanted}, not {type(value).__name__}")
-        checked[name] = option.check(name, value)
+        rule = _OPTIONS.get(name, _Rule(object, "anything"))
+        if not isinstance(value, rule.kinds):
+            raise TypeError(f"{name} must be {rule.wanted}, not {type(value).__name__}")
+        checked[name] = rule.check(name, value)
     return checked
 
 
@@ -1464,14 +1494,14 @@ def _merged_options(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         elif "proxies" in layer:
             merged.pop("proxy", None)
         headers = CaseInsensitiveDict(merged.get("headers", {}))
-        headers.update(layer.get("headers", {}))
         merged.update(layer)
+        headers.update(layer.get("headers", {}))
         if headers:
             merged["headers"] = dict(headers)
     return merged
 
 
-class _Options(NamedTuple):
+class _Settings(NamedTuple):
     """The options of a call."""
 
     model: Model
@@ -1484,25 +1514,34 @@ class _Options(NamedTuple):
     # what goes to every request, as `requests` takes it
     request: dict[str, Any]
 
+    def asked_with(self) -> tuple[Any, ...]:
+        """All that can make a request fail or not."""
+        return (self.connect_timeout, self.read_timeout, self.request)
 
-def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Options:
+
+def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Settings:
     """The options of a call, from the checked layers."""
     options = _merged_options(layers)
     model = options.pop("model", None)
     image = options.pop("image", None)
     web_search = options.pop("web_search", None)
     max_time = options.pop("max_time", math.inf)
-    timeout = options.pop("timeout", (CONNECT_TIMEOUT, TIMEOUT))
+    timeout = options.pop("timeout", None)
     proxy = options.pop("proxy", None)
-    if not isinstance(timeout, tuple):
-        timeout = (timeout, timeout)
     if proxy is not None:
         options["proxies"] = {"http": proxy, "https": proxy}
     image_field = ""
     if image is not None:
         image_field = _image_field(image)
+    if timeout is None and image_field:
+        # the time for connecting is also that for sending a request, and an image takes long
+        timeout = TIMEOUT
+    elif timeout is None:
+        timeout = (CONNECT_TIMEOUT, TIMEOUT)
+    if not isinstance(timeout, tuple):
+        timeout = (timeout, timeout)
     connect, read = timeout
-    return _Options(model, image_field, web_search, max_time, connect, read, options)
+    return _Settings(model, image_field, web_search, max_time, connect, read, options)
 
 
 # ---------------------------------------------------------------------------------------- requests
@@ -1514,8 +1553,8 @@ def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Options:
 #
 # A second rule: a connection is used again only after a success. A server may send more than one
 # response to a request (103 Early Hints before the real one, for instance). What is left on the
-# connection would be taken for the answer to the next question. With a session of the caller's
-# only responses without a body are kept from that.
+# connection would be taken for the answer to the next question. A session of the caller's keeps
+# its connections by rules of its own. There only a response without a body can be closed in time.
 
 
 def _prepared(url: str) -> str:
@@ -1525,18 +1564,20 @@ def _prepared(url: str) -> str:
     """
     prepared = requests.PreparedRequest()
     try:
-        # these fail for what isn't text, for what is no address, and for hosts such as "a..b"
+        # it fails for halves of characters
         url.encode()
+        # for a user or password with characters that stand for "/", "?", "#", "@" or ":"
+        urlsplit(url)
+        # for what is no address
         prepared.prepare_url(url.partition("#")[0], None)
         address = prepared.url or ""
         parts = urlsplit(address)
+        # for hosts such as "a..b"
         (parts.hostname or "").encode("idna")
-        # this one for a user or password with characters that look like "/", "?", "#", "@" or ":"
-        urlsplit(url)
     except ValueError:
         address = ""
     if not address.startswith(("http://", "https://")):
-        # behind the password; the other two look like an "@"
+        # only what is behind the password; two other characters stand for "@", too
         shown = re.split("[@\ufe6b\uff20]", url)[-1]
         rule = "an address begins with http:// or https:// and names a host"
         advice = ""
@@ -1598,16 +1639,18 @@ class _Connections(BaseAdapter):
         try:
             last_used, adapter = self.kept.pop()
         except IndexError:
+            # none is left; to ask before would be too early where other threads pop
             return HTTPAdapter()
         if time.monotonic() - last_used > IDLE:
-            self.kept.clear()
+            adapter.close()
+            self.close()
             return HTTPAdapter()
         return adapter
 
     def keep(self, response: Response) -> None:
-        """Let the connection of a response, which is closed, serve other requests."""
+        """Let other requests use the connection of a response, which has been read and closed."""
         adapter = response.connection
-        # a mock of `requests` can have put its own in place
+        # those who test with requests-mock have another in place
         if isinstance(adapter, HTTPAdapter):
             self.kept.append((time.monotonic(), adapter))
 
@@ -1631,7 +1674,7 @@ class _Session(requests.Session):
 class _Transport:
     """Sends the requests of a call, all to one site. Its time begins when it is made."""
 
-    def __init__(self, session: Any, url: str, options: _Options) -> None:
+    def __init__(self, session: Any, url: str, options: _Settings) -> None:
         self.session = session
         self.options = options
         self.home = _prepared(url)
@@ -1642,7 +1685,7 @@ class _Transport:
         """The exception for a call that has lasted longer than `max_time`, None if it hasn't."""
         if time.monotonic() <= self.deadline:
             return None
-        seconds = _as_seconds(self.options.max_time)
+        seconds = _in_words(self.options.max_time)
         return requests.Timeout(f"the call took longer than max_time, {seconds}")
 
     def check_time(self) -> None:
@@ -1681,21 +1724,18 @@ class _Transport:
 
     def _redirected(self, page_url: str, location: str) -> str:
         """The address that a page redirects to. Raises ChatgptFreeError if it is not the site's."""
-        redirect = f"{_shown(page_url)} redirects to"
+        redirect = f"{_shown(page_url)} redirects to {_shown(location)!r}"
+        if len(location) > ADDRESS_LIMIT:
+            raise ChatgptFreeError(f"{redirect}, which is too long for an address")
         try:
-            if len(location) > ADDRESS_LIMIT:
-                raise ValueError("it is too long")
             target = _prepared(urljoin(page_url, location))
         except ValueError as error:
-            raise ChatgptFreeError(
-                f"{redirect} {_shown(location)!r}, which is no address"
-            ) from error
+            raise ChatgptFreeError(f"{redirect}, which is no address") from error
+        redirect = f"{_shown(page_url)} redirects to {_shown(target)!r}"
         if not _is_same_site(self.home, target):
-            advice = "another site. If you trust it, use that address"
-            raise ChatgptFreeError(f"{redirect} {_shown(target)!r}, {advice}")
+            raise ChatgptFreeError(f"{redirect}, another site. If you trust it, use that address")
         if page_url.startswith("https:") and target.startswith("http:"):
-            advice = "which is not encrypted: it was not followed"
-            raise ChatgptFreeError(f"{redirect} {_shown(target)!r}, {advice}")
+            raise ChatgptFreeError(f"{redirect}, which is not encrypted: it was not followed")
         return target
 
     def send(
@@ -1717,7 +1757,8 @@ class _Transport:
         try:
             text = self.text(response)
         except ChatgptFreeError as error:
-            # it has no end, or is in an encoding that can't be read
+            # It has no end, or is in an encoding that can't be read. These words stand in its
+            # place.
             text = str(error)
         return _refusal(response, text)
 
@@ -1732,6 +1773,7 @@ class _Transport:
                         raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} bytes without an end")
                     self.check_time()
             except _NETWORK_FAILURES:
+                # if the call's time is up, that is what happened
                 self.check_time()
                 raise
         return body.decode("utf-8", "replace")
@@ -1741,27 +1783,18 @@ class _Transport:
         self.check_time()
         options = {"auth": self.auth, **self.options.request, **fields}
         merged = CaseInsensitiveDict(headers)
-        merged.update(options.get("headers") or {})
+        merged.update(options.get("headers", {}))
         options["headers"] = dict(merged)
         options["timeout"] = self._timeout()
-        session = self.session
-        if isinstance(session, _Session) and url.startswith("http://127.0.0.1:"):
+        taker = _LocationTaker()
+        if isinstance(self.session, requests.Session):
+            options["auth"] = _auth_for_requests(options["auth"], merged)
+            options["hooks"] = taker.behind(options.get("hooks"), self.session)
+        if isinstance(self.session, _Session) and url.startswith("http://127.0.0.1:"):
             # this machine, with the demo site for instance, is asked directly, whatever proxy the
             # environment names
             options.setdefault("proxies", {"http://127.0.0.1": ""})
-        taker = _LocationTaker()
-        if isinstance(session, requests.Session):
-            options["auth"] = _auth_for_requests(options["auth"], merged)
-            options["hooks"] = taker.behind(options.get("hooks"), session)
-        send = getattr(session, method)
-        try:
-            response: Response = send(url, stream=True, allow_redirects=False, **options)
-        except _NETWORK_FAILURES as error:
-            self.check_time()
-            if isinstance(error, OSError) or not isinstance(session, _Session):
-                raise
-            # `requests` lets some of urllib3's through
-            raise requests.exceptions.ConnectionError(error) from error
+        response = self._sent(method, url, options)
         # other libraries' headers can be plain dicts
         response.headers = CaseInsensitiveDict(response.headers)
         if taker.location is not None:
@@ -1771,12 +1804,27 @@ class _Transport:
             response.close()
         return response
 
+    def _sent(self, method: str, url: str, options: dict[str, Any]) -> Response:
+        send = getattr(self.session, method)
+        try:
+            response: Response = send(url, stream=True, allow_redirects=False, **options)
+        except _NETWORK_FAILURES as error:
+            # if the call's time is up, that is what happened
+            self.check_time()
+            is_urllib3s = isinstance(error, HTTPError)
+            if is_urllib3s and isinstance(self.session, _Session):
+                # `requests` lets some of them through
+                raise requests.exceptions.ConnectionError(error) from error
+            raise
+        return response
+
     def _timeout(self) -> Any:
         """The time-outs of a request as `requests` takes them: no longer than the call may last."""
         # sockets take no 0
         left = max(0.001, self.deadline - time.monotonic())
         connect = _as_sockets_wait(min(self.options.connect_timeout, left))
         read = _as_sockets_wait(min(self.options.read_timeout, left))
+        # not every library's session takes two
         if connect == read:
             return read
         return connect, read
@@ -1859,7 +1907,7 @@ def _pieces(response: Response) -> Iterator[bytes]:
         return iter(())
     _check_encoding(response, raw)
     if getattr(raw, "chunked", False):
-        # `iter_content` gives each chunk when it has come. Of a longer one it waits for 512 bytes.
+        # gives each chunk when it has come, in pieces of 512 bytes
         return response.iter_content(512)
     if hasattr(raw, "read1") and hasattr(raw, "decode_content"):
         return _read_at_once(raw)
@@ -1869,7 +1917,10 @@ def _pieces(response: Response) -> Iterator[bytes]:
 
 
 def _check_encoding(response: Response, raw: Any) -> None:
-    """Raise an error for a body that is compressed in a way that urllib3 can't undo here."""
+    """Raise an error for a body that is compressed in a way that urllib3 can't undo here.
+
+    It happens where the caller sends a browser's Accept-Encoding, or a server doesn't care for it.
+    """
     known = getattr(raw, "CONTENT_DECODERS", _COMPRESSIONS)
     for encoding in response.headers.get("Content-Encoding", "").lower().split(","):
         if encoding.strip() in _COMPRESSIONS and encoding.strip() not in known:
@@ -1941,9 +1992,9 @@ class _Chat:
     has_models: ClassVar[bool]
     # does the site remember what was said in a conversation?
     remembers: ClassVar[bool]
-    # the bot's name as visitors see it
+    # What some chats have beside what the constructor takes: the bot's name as visitors see it, and
+    # which of the options "image" and "web_search" visitors of the page have.
     name = ""
-    # which of the options "image" and "web_search" visitors of the page have
     offers: frozenset[str] = frozenset()
 
     def __init__(self, page_url: str, nonce: str, post_id: str, bot_id: str, ajax_url: str) -> None:
@@ -1959,10 +2010,12 @@ class _Chat:
         raise NotImplementedError
 
     @classmethod
-    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
-        """Of all its chats on a page, those that can be asked. Raises ChatNotFoundError for none.
+    def usable(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+        """Of its chats on a page, those that are to be asked, with all that they need for it.
 
         chats: at least one.
+
+        Raises ChatNotFoundError if none can be asked.
         """
         raise NotImplementedError
 
@@ -2016,7 +2069,7 @@ class _CurrentChat(_Chat):
 
     # Keys of `data-config` that offer a web search, and the field that turns each on. The second is
     # for Google's bots.
-    SEARCH_FIELDS: ClassVar[dict[str, str]] = {
+    SEARCH_SWITCHES: ClassVar[dict[str, str]] = {
         "allowWebSearchTool": "frontend_web_search_active",
         "allowGoogleSearchGrounding": "frontend_google_search_grounding_active",
     }
@@ -2039,7 +2092,7 @@ class _CurrentChat(_Chat):
         offers = set()
         if _is_on(config.get("imageUploadEnabledUI")):
             offers.add("image")
-        fields = [field for key, field in cls.SEARCH_FIELDS.items() if _is_on(config.get(key))]
+        fields = [field for key, field in cls.SEARCH_SWITCHES.items() if _is_on(config.get(key))]
         if fields:
             offers.add("web_search")
             bot.search_fields = tuple(fields)
@@ -2048,7 +2101,7 @@ class _CurrentChat(_Chat):
         return bot
 
     @classmethod
-    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+    def usable(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
         """All of them, each once, in page order."""
         bots: dict[str, _Chat] = {}
         for bot in chats:
@@ -2086,7 +2139,7 @@ class _CurrentChat(_Chat):
         response = transport.send("post", self.ajax_url, self.headers(), fields)
         text = transport.text(response)
         ticket = _token(_text_at(_first_json_object(text), "data", "cache_key"))
-        # with a status of 200, too
+        # refusals come with a status of 200, too
         if not ticket:
             raise _refusal(response, text)
         transport.keep(response)
@@ -2099,7 +2152,8 @@ class _CurrentChat(_Chat):
             response = transport.send("post", self.ajax_url, self.headers(), fields)
             text = transport.text(response)
         except ChatgptFreeError:
-            # releases before 2.3.41 don't know the request
+            # Releases before 2.3.41 don't know the request. Whatever else it is, the page is read
+            # next, and tells.
             return ""
         nonce = _token(_text_at(_first_json_object(text), "data", "nonce"))
         if nonce:
@@ -2137,7 +2191,7 @@ class _ClassicChat(_Chat):
         # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
         post_id = _token(attributes.get("data-post-id", "").strip(" <"))
         bot_id = _token(attributes.get("data-bot-id", "").strip()) or "0"
-        # only the whole page tells the address: see `those_meant`
+        # `usable` sets the address, which only the whole page tells
         chat = cls(page_url, nonce, post_id, bot_id, "")
         if is_widget:
             chat.is_widget = True
@@ -2145,7 +2199,7 @@ class _ClassicChat(_Chat):
         return chat
 
     @classmethod
-    def those_meant(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
+    def usable(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
         """One of them: complete, and no widget, if possible."""
         complete = [chat for chat in chats if chat.nonce and chat.post_id]
         candidates = complete or chats
@@ -2209,6 +2263,17 @@ def _address_on(page: str) -> str:
 
     It is needed where WordPress lives in a subfolder.
     """
+    address = _address_in_scripts(page)
+    if address:
+        return address
+    # Autoptimize moves scripts into files. But other addresses show the folder, too.
+    folder = _folder_of_plugin(page) or _folder_of_rest_api(page)
+    if folder:
+        return folder + "/wp-admin/admin-ajax.php"
+    return ""
+
+
+def _address_in_scripts(page: str) -> str:
     scripts = [page]
     for moved in re.finditer(_MOVED_SCRIPT, page):
         scripts.append(_decoded_script(moved[1]))
@@ -2220,25 +2285,32 @@ def _address_on(page: str) -> str:
             address = _text_at(_first_json_object(script[params.end() :]), "ajax_url")
             if address:
                 return address
-    # Autoptimize moves scripts into files. Then the addresses of the plugin's own files show the
-    # folder, and so does that of WordPress's other interface.
+    return ""
+
+
+def _folder_of_plugin(page: str) -> str:
+    """The address of WordPress in that of one of the plugin's own files."""
     end = page.find(_PLUGIN_FILES)
-    if end >= 0:
-        nearby = page[max(0, end - 300) : end]
-        folder = re.split(r"[\s\"'<>=(]", nearby)[-1]
-        if folder.startswith(("http", "/")):
-            return folder + "/wp-admin/admin-ajax.php"
+    if end < 0:
+        return ""
+    nearby = page[max(0, end - 300) : end]
+    folder = re.split(r"[\s\"'<>=(]", nearby)[-1]
+    if folder.startswith(("http", "/")):
+        return folder
+    return ""
+
+
+def _folder_of_rest_api(page: str) -> str:
+    """The address of WordPress in the link to its REST API."""
     for link in _tags_with(page, "https://api.w.org/"):
         folder, found, _ = link.get("href", "").rpartition("/wp-json/")
         if found:
-            return folder + "/wp-admin/admin-ajax.php"
+            return folder
     return ""
 
 
 def _decoded_script(encoded: str) -> str:
-    """A script out of an address, "" if it is broken or too long."""
-    from base64 import b64decode
-
+    """The script in a `data:` URL, "" if it is broken or too long."""
     if len(encoded) > LINE_LIMIT:
         return ""
     try:
@@ -2256,11 +2328,13 @@ def _ajax_url(page_url: str, address: Any) -> str:
     page = urlsplit(page_url)
     path = "/wp-admin/admin-ajax.php"
     query = ""
-    named = urlsplit("")
     text = _token(address)
-    if len(text) <= ADDRESS_LIMIT:
-        with contextlib.suppress(ValueError):
-            named = urlsplit(text)
+    if len(text) > ADDRESS_LIMIT:
+        text = ""
+    try:
+        named = urlsplit(text)
+    except ValueError:
+        named = urlsplit("")
     if named.path.startswith("/"):
         path = named.path
         query = named.query
@@ -2286,12 +2360,15 @@ def _find_chats(page: str, page_url: str) -> tuple[_Chat, ...]:
                 chats.append(chat)
     for protocol, chats in found.items():
         if chats:
-            return protocol.those_meant(chats, page)
+            return protocol.usable(chats, page)
     raise _not_found("no chat, neither nonce nor post id,", page_url, page)
 
 
 def _not_found(what: str, page_url: str, page: str) -> ChatNotFoundError:
-    """The error for a page without a usable chat. A firewall's page is told by its title only."""
+    """The error for a page without a usable chat.
+
+    It quotes the page's title, since that tells when a firewall has sent another page.
+    """
     words = f"{what} on {_shown(page_url)}"
     title = _title(page)
     if title:
@@ -2318,7 +2395,7 @@ class _Failure(NamedTuple):
 
     error: Exception
     # only calls with the same options share it
-    options: dict[str, Any]
+    asked_with: tuple[Any, ...]
 
 
 class _Site:
@@ -2339,17 +2416,18 @@ class _Site:
         On a connection that two processes share, each would get the other's answers. A lock that
         some thread held at a fork would never be free in the child.
         """
-        self.process_id = os.getpid()
         self.session = self.callers_session
         if self.session is None:
             self.session = _Session()
-        # Held by the thread that looks at the page. An RLock, since an interrupt can come when it
-        # has just been taken: then its thread gets in again.
-        self.turn = threading.RLock()
+        # Held by the thread that looks at the page. If an interrupt comes when it has just been
+        # taken, nobody gives it back, but its thread, mostly the main one, gets in again.
+        self.page_lock = threading.RLock()
         self.last_failure: Optional[_Failure] = None
+        # last, since another thread of a forked child may look at it at any moment
+        self.process_id = os.getpid()
 
-    def transport(self, url: str, options: _Options) -> _Transport:
-        """What sends the requests of a call that begins now."""
+    def begin_call(self, url: str, options: _Settings) -> _Transport:
+        """Return what sends the requests of a call that begins now."""
         if self.process_id != os.getpid():
             # a fork
             self._begin()
@@ -2371,40 +2449,43 @@ class _Site:
         refused: the one of `known` that refused a question, if one did.
         """
         earlier_failure = self.last_failure
-        if not self.turn.acquire(timeout=transport.longest_wait()):
+        if not self.page_lock.acquire(timeout=transport.longest_wait()):
             host = urlsplit(transport.home).netloc
             waited = "waited for another thread's look at the page"
             raise requests.Timeout(f"{waited} of {host}, which takes too long")
         try:
-            # Another thread has looked since. If it found the refused chat as it was, the call
-            # gives up, and the next one asks for a fresh nonce.
+            # Another thread has looked meanwhile. What it has found counts, even if that is the
+            # refused chat as it was: then the caller raises the site's first error.
             if self.chats is not known:
                 return self.chats
             failure = self.last_failure
             is_new = failure is not earlier_failure
-            if failure is not None and is_new and failure.options == transport.options.request:
-                raise _copied(failure.error) from failure.error
+            asked_with = transport.options.asked_with()
+            if failure is not None and is_new and failure.asked_with == asked_with:
+                raise _copied(failure.error)
             return self._look_now(transport, refused)
         finally:
-            self.turn.release()
+            self.page_lock.release()
 
     def _look_now(self, transport: _Transport, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
         try:
-            nonce = ""
-            if refused is not None:
-                nonce = refused.fresh_nonce(transport)
-            if refused is not None and nonce not in ("", refused.nonce):
-                # all bots have the same
-                self.chats = tuple(chat.with_nonce(nonce) for chat in self.chats)
-            else:
-                self.read_page(transport, is_fresh=refused is not None)
+            if refused is None:
+                return self.read_page(transport)
+            nonce = refused.fresh_nonce(transport)
+            if nonce in ("", refused.nonce):
+                return self.read_page(transport, is_fresh=True)
         except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
-            self.last_failure = _Failure(error, transport.options.request)
+            # that its own time is up is no news to the others
+            if transport.lateness() is None:
+                # a copy, since the error itself keeps all that its traceback leads to
+                self.last_failure = _Failure(_copied(error), transport.options.asked_with())
             raise
+        # all bots have the same
+        self.chats = tuple(chat.with_nonce(nonce) for chat in self.chats)
         return self.chats
 
     def read_page(self, transport: _Transport, is_fresh: bool = False) -> tuple[_Chat, ...]:
-        """Look at the page as it is now."""
+        """Look at the page as it is now, whoever else does at the moment."""
         page_url, response = transport.open_page(is_fresh)
         if response.status_code >= 400:
             raise transport.refusal(response)
@@ -2426,7 +2507,10 @@ class _Site:
 
 
 def _copied(error: Exception) -> Exception:
-    """A copy of an error for another thread, or the error itself if it can't be copied."""
+    """A copy of an error without its traceback, or the error itself if it can't be copied.
+
+    Threads that raised the same error would all add to its traceback.
+    """
     try:
         return copy.copy(error)
     except TypeError:
@@ -2439,20 +2523,21 @@ def _copied(error: Exception) -> Exception:
 class _Memory(NamedTuple):
     """A conversation as a site remembers it."""
 
-    # two UUIDs: the site remembers under both together
+    # a UUID, under which the site keeps it for this guest
     conversation: str
-    guest: str
+    # the bot, and where it is asked
     bot_id: str
+    ajax_url: str
     # how many messages it has for the site
-    message_count: int = 0
+    message_count: int
     # what was said in it
-    turns: Sequence[_Turn] = ()
+    turns: list[_Turn]
 
-    def can_go_on(self, chat: _Chat, guest: str, turns: Sequence[_Turn]) -> bool:
+    def can_go_on(self, chat: _Chat, turns: list[_Turn]) -> bool:
         """Does the chat remember just these turns, with space for a question and its answer?"""
-        is_its = chat.remembers and self.bot_id == chat.bot_id and self.guest == guest
+        is_its = (self.bot_id, self.ajax_url) == (chat.bot_id, chat.ajax_url)
         has_space = self.message_count + 2 <= MEMORY_LIMIT
-        return is_its and has_space and list(self.turns) == list(turns)
+        return chat.remembers and is_its and has_space and self.turns == turns
 
 
 class _Call:
@@ -2463,15 +2548,17 @@ class _Call:
     options: those of the call.
     turns: what is said; the last turn is the question.
     default_models: names of models that mean the page's first chat.
+
+    In some functions `__tracebackhide__` asks notebooks and pytest to leave their frames out.
     """
 
     def __init__(
         self,
         site: _Site,
         url: str,
-        options: _Options,
-        turns: Sequence[_Turn],
-        default_models: Sequence[str],
+        options: _Settings,
+        turns: list[_Turn],
+        default_models: list[str],
     ) -> None:
         self.site = site
         self.url = url
@@ -2488,6 +2575,15 @@ class _Call:
         # bytes of its body since the last text
         self.silent_bytes = 0
 
+    # What belongs to the call once it has begun: what sends its requests, the chats and the one to
+    # ask, the conversation that the question is part of, and what comes of the answer.
+    transport: _Transport
+    chats: tuple[_Chat, ...]
+    chat: _Chat
+    memory: _Memory
+    pieces: Iterator[bytes]
+    events: Iterator[_Event]
+
     def texts(self) -> Generator[str, None, Reply]:
         """Yield the text of the answer as it comes, and return it whole."""
         __tracebackhide__ = True
@@ -2501,8 +2597,9 @@ class _Call:
     def wait(self) -> Reply:
         """Wait for all of the answer, and return it."""
         __tracebackhide__ = True
-        for _ in self.texts():
-            pass
+        with contextlib.closing(self):
+            while self._next_text():
+                pass
         return self.reply()
 
     def reply(self) -> Reply:
@@ -2514,11 +2611,11 @@ class _Call:
         """What the site remembers after a whole answer, None for nothing."""
         if not self.chat.remembers:
             return None
-        # the question is one message, and the answer at least one
-        count = self.memory.message_count + 1 + max(1, self.answer.message_count)
-        turns = [*self.turns, ("assistant", self.answer.text())]
         memory = self.memory
-        return _Memory(memory.conversation, memory.guest, memory.bot_id, count, turns)
+        # the question is one message, and the answer at least one
+        count = memory.message_count + 1 + max(1, self.answer.message_count)
+        turns = [*self.turns, ("assistant", self.answer.text())]
+        return _Memory(memory.conversation, memory.bot_id, memory.ajax_url, count, turns)
 
     def close(self) -> None:
         """Leave the response, if there is one."""
@@ -2538,9 +2635,10 @@ class _Call:
         except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
             text = self.answer.text()
             _log.debug("failed after %s characters: %s", len(text), type(error).__name__)
+            if not text:
+                raise
             if isinstance(error, IncompleteReplyError):
                 error.partial = text
-            if isinstance(error, IncompleteReplyError) or not text:
                 raise
             seconds = self.options.read_timeout
             reason = _in_short(error, self.url, "lost the connection to", seconds)
@@ -2550,10 +2648,10 @@ class _Call:
         """Choose a chat, ask, and return the first piece; ask once more if the chat has changed.
 
         If the site fails before any text, its nonce may have expired, its plugin may have been
-        updated, or its bot replaced. Its words don't tell, as they can be in any language.
+        updated, or its bot replaced. The words of its error can be in any language, and don't tell.
         """
         __tracebackhide__ = True
-        self.transport = self.site.transport(self.url, self.options)
+        self.transport = self.site.begin_call(self.url, self.options)
         self._choose()
         try:
             self._ask()
@@ -2562,9 +2660,12 @@ class _Call:
             raise
         except ChatgptFreeError:
             self.close()
-            # a form is an answer of its kind
-            if self.answer.form_title is not None or not self._look_again():
+            # A form is an answer, too: asked again, the site would show it again.
+            if self.answer.form_title is not None or not self._has_changed():
                 raise
+        if self.response is not None:
+            # an answer had begun, so the site may remember the question
+            self.remembered = None
         self.answer = _Answer()
         self._ask()
         return self._read_text()
@@ -2577,17 +2678,17 @@ class _Call:
         self.chats = self.site.chats
         if not self.chats:
             self.chats = self.site.look(self.transport, self.chats)
-            self.chat = self._picked()
+            self.chat = self._wanted_chat()
             return
         try:
-            self.chat = self._picked()
+            self.chat = self._wanted_chat()
         except ValueError:
-            # not by `look`, whose result may be of a page that was read for another reason
+            # `look` could return what another thread has found for another reason
             self.chats = self.site.read_page(self.transport)
-            self.chat = self._picked()
+            self.chat = self._wanted_chat()
 
-    def _look_again(self) -> bool:
-        """Look the chat up again. Would it be asked in another way now?
+    def _has_changed(self) -> bool:
+        """Look the chat up again, and say whether it would be asked in another way now.
 
         Raises ValueError if the page has no such bot any more.
         """
@@ -2596,14 +2697,15 @@ class _Call:
         try:
             self.chats = self.site.look(self.transport, self.chats, refused)
         except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
+            # the site's first error tells more than this one
             _log.debug("it was not found: %s", type(error).__name__)
             return False
-        self.chat = self._picked()
+        self.chat = self._wanted_chat()
         return not self.chat.is_asked_like(refused)
 
-    def _picked(self) -> _Chat:
-        """The chat that the options name. Raises ValueError if there is none that offers it all."""
-        chat = self._named()
+    def _wanted_chat(self) -> _Chat:
+        """The chat that the options name. Raises ValueError if it doesn't offer what they want."""
+        chat = self._chat_for_model()
         wanted = {"image": bool(self.options.image), "web_search": bool(self.options.web_search)}
         for option, is_wanted in wanted.items():
             if is_wanted and option not in chat.offers:
@@ -2615,7 +2717,7 @@ class _Call:
                 raise ValueError(f"{chat} takes no {option}; on its page, {names} {verb}")
         return chat
 
-    def _named(self) -> _Chat:
+    def _chat_for_model(self) -> _Chat:
         """The chat that the option `model` names. Raises ValueError if there is none."""
         first = self.chats[0]
         wanted = str(self.options.model or "").strip()
@@ -2634,18 +2736,19 @@ class _Call:
     def _ask(self) -> None:
         """Send the question to the chat."""
         __tracebackhide__ = True
-        guest = self.site.guest
+        chat = self.chat
         memory = self.remembered
-        if memory is not None and memory.can_go_on(self.chat, guest, self.turns[:-1]):
+        if memory is not None and memory.can_go_on(chat, self.turns[:-1]):
             _, message = self.turns[-1]
         else:
-            memory = _Memory(_new_uuid(), guest, self.chat.bot_id)
+            memory = _Memory(_new_uuid(), chat.bot_id, chat.ajax_url, 0, [])
             message = self.prompt
         self.memory = memory
+        options = self.options
         question = _Question(
-            message, self.options.image, self.options.web_search, guest, memory.conversation
+            message, options.image, options.web_search, self.site.guest, memory.conversation
         )
-        self.response = self.chat.open_answer(self.transport, question)
+        self.response = chat.open_answer(self.transport, question)
         self.silent_bytes = 0
         self.pieces = self._answer_pieces(self.response)
         self.events = _events(self.pieces)
@@ -2665,9 +2768,10 @@ class _Call:
         __tracebackhide__ = True
         answer = self.answer
         if len(answer.encoded) > ANSWER_LIMIT:
-            raise ChatgptFreeError(f"it is longer than {ANSWER_LIMIT:,} bytes")
+            raise ChatgptFreeError(f"it has over {ANSWER_LIMIT:,} bytes")
         failure: Optional[Exception] = None
         try:
+            # goes on where the last call of this method has left it
             for name, data in self.events:
                 text = answer.take(name, data)
                 if text:
@@ -2686,7 +2790,7 @@ class _Call:
         if self.answer.skipped:
             _log.debug("events that are not known: %s", ", ".join(self.answer.skipped))
         self.answer.end(failure)
-        if self.response is not None:
+        if failure is None and self.response is not None:
             _read_to_end(self.response, self.pieces)
             self.response.close()
             self.transport.keep(self.response)
@@ -2718,7 +2822,8 @@ class ChatgptFree:
     """
 
     url: str = os.environ.get("CHATGPTFREE_URL", "").strip() or "https://chatgptfree.ai"
-    # gpt4free's names, for its callers. No request names a model: see `_named` for the default.
+    # Names of gpt4free's provider for this site, whose callers can use this class in its place. No
+    # request names a model: see `_chat_for_model` for the default.
     working = True
     default_model = "gpt-4o-mini-2024-07-18"
     models: ClassVar[list[str]] = [default_model]
@@ -2731,6 +2836,7 @@ class ChatgptFree:
             if not isinstance(url, str):
                 raise TypeError(f"url must be a str, not {type(url).__name__}")
             self.url = url.strip()
+            # raises ValueError for what is no address
             _prepared(self.url)
         if session is not None:
             _check_session(session)
@@ -2817,8 +2923,8 @@ class ChatgptFree:
         web_search (bool): let a bot that offers it search the web first. Default: as the page has
             it.
         max_time (float): seconds for the whole call. It is looked at as pieces arrive and between
-            requests, and no time-out is longer than what is left of it. So a silent site can hold
-            the call for about twice as long at most. Default: no limit.
+            requests, and no request waits for a byte for longer than this. So a site that falls
+            silent can hold the call for about twice `max_time`. Default: no limit.
         kwargs: `auth`, `cert`, `headers`, `hooks`, `proxies`, `verify`, as `requests` takes them.
 
         If the site refuses the question, its page is looked up again, and if the chat has changed,
@@ -2904,7 +3010,7 @@ class ChatgptFree:
         for layer in layers:
             # no message is sent, so a missing image file is no error
             layer.pop("image", None)
-        transport = self._site.transport(self.url, _resolved_options(layers))
+        transport = self._site.begin_call(self.url, _resolved_options(layers))
         chats = self._site.read_page(transport)
         if not chats[0].has_models:
             return list(self.models)
@@ -2919,7 +3025,7 @@ class ChatgptFree:
         aliases = [
             name for name, model in self.model_aliases.items() if model == self.default_model
         ]
-        # gpt4free's callers pass these, which no page has
+        # gpt4free's callers pass these names, which no page has
         default_models = [self.default_model, *aliases]
         return _Call(self._site, self.url, options, _as_turns(messages), default_models)
 
@@ -2992,7 +3098,10 @@ class Conversation:
         if system is not None and not isinstance(system, str):
             raise TypeError(f"system must be a str, not {type(system).__name__}")
         if system:
-            said.insert(0, {"role": "system", "content": system})
+            instructions = {"role": "system", "content": system}
+            # raises ValueError for halves of characters
+            _turn(instructions, "system")
+            said.insert(0, instructions)
         self.messages = said
         self._bot = bot
         self._options = bot._checked(options)
@@ -3018,8 +3127,8 @@ class Conversation:
         ...     print(*ChatgptFree(url).conversation().stream("Hello you"), sep="|")
         HELLO |YOU
         """
-        call, history = self._begun(message, options)
-        return self._texts(call, history)
+        said = self._said_with(message)
+        return self._texts(self._bot._call(said, options, self._options), said)
 
     def complete(self, message: str, **options: Unpack[CallOptions]) -> Reply:
         """Wait for the whole answer to `message`, and return it as a `Reply`.
@@ -3033,33 +3142,29 @@ class Conversation:
         ...     ChatgptFree(url).conversation().complete("Hello you")
         'HELLO YOU'
         """
-        call, history = self._begun(message, options)
-        for _ in self._texts(call, history):
+        said = self._said_with(message)
+        call = self._bot._call(said, options, self._options)
+        for _ in self._texts(call, said):
             pass
         return call.reply()
 
-    def _begun(
-        self, message: str, options: Mapping[str, Any]
-    ) -> tuple[_Call, list[dict[str, Any]]]:
-        """A call that asks `message`, and a copy of what was said before."""
+    def _said_with(self, message: str) -> list[dict[str, Any]]:
+        """A copy of what was said, with a new message behind it."""
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, not {type(message).__name__}")
-        # an empty one is an error
+        # raises ValueError for an empty one
         format_prompt(message)
-        history = _copied_messages(self.messages)
-        messages = [*history, {"role": "user", "content": message}]
-        return self._bot._call(messages, options, self._options), history
+        return [*_copied_messages(self.messages), {"role": "user", "content": message}]
 
-    def _texts(self, call: _Call, history: list[dict[str, Any]]) -> Generator[str, None, Reply]:
-        """Yield the texts of a call, and keep what is said."""
+    def _texts(self, call: _Call, said: list[dict[str, Any]]) -> Generator[str, None, Reply]:
+        """Yield the texts of a call, and keep them behind what was said."""
         __tracebackhide__ = True
-        # Of two streams begun early only one may go on with what the site remembers. If this one
-        # breaks off, nobody knows what that is.
+        # Nobody else may go on with what the site remembers while this answer comes, or after it
+        # has broken off: then all that was said is sent anew.
         call.remembered = self._memory
         self._memory = None
-        _, question = call.turns[-1]
         answer = {"role": "assistant", "content": ""}
-        messages = [*history, {"role": "user", "content": question}, answer]
+        messages = [*said, answer]
         text_so_far = ""
         with contextlib.closing(call.texts()) as texts:
             try:

@@ -116,7 +116,7 @@ def read_events(*pieces):
 
 def lock_of(client):
     """The lock that a client's thread holds while it looks at the page."""
-    return client._site.turn
+    return client._site.page_lock
 
 
 def forget_the_nonce(client):
@@ -178,7 +178,7 @@ def waits(monkeypatch):
 
     def begin_watched(site):
         begin(site)
-        site.turn = WatchedLock(site.turn, waits)
+        site.page_lock = WatchedLock(site.page_lock, waits)
 
     monkeypatch.setattr(chatgptfree._Site, "_begin", begin_watched)
     return waits
@@ -1370,7 +1370,7 @@ def test_a_stream_becomes_events(stream, events, cut):
 
 
 NO_ANSWER = (
-    "the site sent no answer: as a rule it can't reach its model's provider, or was refused by it"
+    "the site sent no answer; most often it can't reach its model's provider, or was refused by it"
 )
 EMPTY = "the site's answer is empty"
 
@@ -1776,7 +1776,7 @@ def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, s
     add_classic(mock, chunk("words " * 100) * 1000)
     with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == ("the answer broke off: it is longer than 100,000 bytes")
+    assert str(caught.value) == ("the answer broke off: it has over 100,000 bytes")
     assert caught.value.partial == "words " * 16_700
 
 
@@ -3685,7 +3685,7 @@ def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(location):
 
 def test_a_redirect_to_an_endless_address_is_the_sites_error(mock):
     mock.get(SITE + "/", status=302, headers={"Location": SITE + "/" + "x" * 2000})
-    with pytest.raises(ChatgptFreeError, match="which is no address$"):
+    with pytest.raises(ChatgptFreeError, match="which is too long for an address$"):
         ChatgptFree(SITE).complete("Hi")
 
 
