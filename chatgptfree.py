@@ -3208,7 +3208,8 @@ list_models = _shared.list_models
 
 UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
 
-# Where this stands in an output, JupyterLab and Notebook hide the output once a reply follows it.
+# An output with this is hidden by JupyterLab and Notebook once a reply follows it in its cell. Both
+# together would make the page twice as long for a moment.
 _GIVES_WAY = (
     '<style class="chatgptfree-gives-way">'
     ".jp-OutputArea-child:has(.chatgptfree-gives-way):has(~ * .mathjax_ignore) {display: none}"
@@ -3490,7 +3491,7 @@ FORMULA_LIMIT = 2_000  # characters of a formula
 FORMULA_DEPTH = 30  # levels of a formula: 120 roots in one another crash JupyterLab's page
 CHEMISTRY_LIMIT = 200  # characters of a formula of chemistry
 FORMULA_COUNT = 1_000  # formulas of an answer
-FORMULAS_LIMIT = 16_000  # characters of all of them: they keep JupyterLab's page busy for 1.5 s
+FORMULAS_LIMIT = 15_000  # bytes of all of them: they keep JupyterLab's page busy for 1.5 s
 SOURCE_TITLE_LIMIT = 300  # characters of a source's title; more are cut off
 SOURCE_URL_LIMIT = 2_000  # characters of a source's address; with more it is left out
 
@@ -3532,6 +3533,7 @@ _COSTLY_TEX = (
     r"|\{\s*\d{9}"
 )
 _CHEMISTRY = r"\\(?:ce|pu)(?![A-Za-z])"
+_SLOW_TEX = rf"{_CHEMISTRY}|\\(?:boxed|fbox)"
 # Commands, braces, and the beginnings of comments.
 _TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
 # Commands that begin another level without a brace. Most have no counterpart that ends it.
@@ -3762,20 +3764,20 @@ def _direction(token: Any) -> str:
 
 def _formula_renderer(count: int) -> Callable[..., str]:
     """Return what renders formulas for the parser: `count` for MathJax, all others as text."""
-    characters = FORMULAS_LIMIT
+    left = FORMULAS_LIMIT
 
     def render(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-        nonlocal count, characters
+        nonlocal count, left
         tag = tokens[index].tag
         formula = tokens[index].content
-        cost = len(formula)
-        if re.search(_CHEMISTRY, formula):
-            # it takes MathJax so much longer
+        # bytes, since what isn't in MathJax's fonts takes longer
+        cost = len(formula.encode(errors="replace"))
+        if re.search(_SLOW_TEX, formula):
             cost *= 4
-        if count == 0 or cost > characters or not _is_harmless(formula):
+        if count == 0 or cost > left or not _is_harmless(formula):
             return f'<{tag} dir="ltr">{_escape(formula)}</{tag}>'
         count -= 1
-        characters -= cost
+        left -= cost
         # It shows nothing, and MathJax complains about the second of one name on a page.
         formula = re.sub(r"\\label\s*\{[^{}]*\}", "", formula)
         if formula.startswith("$$"):

@@ -6096,6 +6096,12 @@ def display_formula(formula):
 MATRIX = r"\begin{matrix}x\\[2pt]y\end{matrix}"
 ALIGN = r"\begin{align} x & = y \\ & < z \end{align}"
 GATHER = r"\begin{gather*}x\end{gather*}"
+ENVIRONMENTS = ["align", "alignat", "eqnarray", "equation", "flalign", "gather", "multline"]
+
+
+def environment(name):
+    return rf"\begin{{{name}}}x\end{{{name}}}"
+
 
 FORMULAS = {
     "dollars": ("a $x_1 + y_2$ b", inline_formula("x_1 + y_2")),
@@ -6118,6 +6124,10 @@ FORMULAS = {
     "list": (
         "- a\n\n  $$\n  x\n  $$",
         f'<ul><li dir="auto"><p>a</p>{display_formula("x")}</li></ul>',
+    ),
+    "environments of all kinds": (
+        "\n".join(environment(name) for name in ENVIRONMENTS),
+        "".join(display_formula(environment(name)) for name in ENVIRONMENTS),
     ),
     "environment": (
         f"a\n{ALIGN}\nb",
@@ -6225,8 +6235,10 @@ def test_a_formula_that_would_keep_the_page_busy_stays_text(tex, costly_tex):
 # What a formula is, and how many of its kind are typeset.
 MANY_FORMULAS = {
     "short": ("$a$ ", 1000),
-    "long": ("$" + "a" * 998 + "$ ", 16),
-    "chemistry": (r"$\ce{" + "H" * 193 + "}$ ", 20),
+    "long": ("$" + "a" * 998 + "$ ", 15),
+    "in another script": ("$" + "中" * 333 + "a$ ", 14),
+    "chemistry": (r"$\ce{" + "H" * 180 + "}$ ", 20),
+    "boxes": (r"$\boxed{" + "a" * 240 + "}$ ", 15),
 }
 
 
