@@ -3525,15 +3525,17 @@ _UNSAFE_TEX = (
 )
 
 # A formula of a few characters can keep MathJax busy for minutes: with an area of any size, with
-# something that is printed twice on each level, or with as many columns as a number says. And what
-# "\verb" prints as it is may look like the end of a level.
+# something that is printed or measured twice on each level, with as many columns as a number says.
+# And what "\verb" prints as it is may look like the end of a level.
 _COSTLY_TEX = (
-    r"\\(?:[Rr]ule|pmb|verb)"
+    r"\\(?:[Rr]ule|pmb|centernot|centerOver|(?:over|under)bracket|verb)"
     r"|\\begin\s*\{[^}]*at[\s*]*\}[^{]*\{\s*\d{3}"
     r"|\{\s*\d{9}"
 )
 _CHEMISTRY = r"\\(?:ce|pu)(?![A-Za-z])"
-_SLOW_TEX = rf"{_CHEMISTRY}|\\(?:boxed|fbox)"
+# arrows with words above them
+_ARROW = r"\\x[A-Za-z]{4,}"
+_SLOW_TEX = rf"{_CHEMISTRY}|{_ARROW}|\\(?:boxed|fbox)"
 # Commands, braces, and the beginnings of comments.
 _TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
 # Commands that begin another level without a brace. Most have no counterpart that ends it.
@@ -3808,6 +3810,9 @@ def _is_harmless(formula: str) -> bool:
             depth -= 1
         elif re.fullmatch(_TEX_OPENING, token):
             depth += 1
+        elif re.fullmatch(_ARROW, token):
+            # the work doubles with every second of them
+            depth += 4
         if depth > FORMULA_DEPTH:
             return False
     return True

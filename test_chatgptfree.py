@@ -6223,6 +6223,8 @@ COSTLY_TEX = {
     "area": (r"\hline", r"\rule{9em}{9em}"),
     "text as it is": (r"\text{a}", r"\verb|a|"),
     "printed twice": (r"\boldsymbol{a}", r"\pmb{a}"),
+    "measured twice": (r"\overbrace{a}", r"\overbracket{a}"),
+    "arrows": (r"\xrightarrow{a}" * 7, r"\xrightarrow{a}" * 8),
 }
 
 
@@ -6238,6 +6240,7 @@ MANY_FORMULAS = {
     "long": ("$" + "a" * 998 + "$ ", 15),
     "in another script": ("$" + "中" * 333 + "a$ ", 14),
     "chemistry": (r"$\ce{" + "H" * 180 + "}$ ", 20),
+    "arrows": (r"$\xrightarrow{" + "a" * 234 + "}$ ", 15),
     "boxes": (r"$\boxed{" + "a" * 240 + "}$ ", 15),
 }
 
