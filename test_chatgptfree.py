@@ -9409,7 +9409,6 @@ def test_the_wheel_needs_requests_and_its_extras_a_markdown_parser(metadata):
     assert metadata["Requires-Python"] == ">=3.9"
 
 
-def test_the_wheel_has_the_command_under_both_names(wheel):
+def test_the_wheel_has_the_command(wheel):
     (path,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    commands = ["chatgptfree = chatgptfree:main", "chatgptfree-sync = chatgptfree:main"]
-    assert wheel.read(path).decode().split("\n")[1:3] == commands
+    assert "chatgptfree = chatgptfree:main" in wheel.read(path).decode()
