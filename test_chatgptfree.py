@@ -6700,7 +6700,7 @@ def test_the_demo_site_fails_with_every_error_of_the_library(kind, without_pause
 
 # What the answer of a demo site raises: the words and the attributes of what its client raises.
 DEMO_FAILURES = {
-    "error": (ChatgptFreeError('Bän "x" & 1 < 2'), 'Bän "x" & 1 < 2', ""),
+    "error": (ChatgptFreeError('Bän "x" & <b>'), 'Bän "x" & <b>', ""),
     "no words": (ChatgptFreeError(), "the site reported an error without words", ""),
     "error after text": (
         ChatgptFreeError("Overloaded", partial="one two"),
@@ -7250,6 +7250,15 @@ def test_an_empty_prompt_is_wrong_usage(arguments, standard_input, capsys):
     assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
 
 
+@POSIX_ONLY
+def test_without_a_terminal_no_conversation_begins(monkeypatch, capsys):
+    with open(os.devnull) as nothing, pytest.raises(SystemExit) as leave:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        main(["--url", SITE])
+    assert leave.value.code == 2
+    assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
+
+
 NO_ADDRESS = (
     "an address (--url or CHATGPTFREE_URL) begins with http:// or https:// and names a host, unlike"
 )
@@ -7598,9 +7607,9 @@ def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
     chat_file, keyboard, capsys, without_pauses
 ):
     def answer(prompt):
-        # in the meantime, a folder stands where the file was, and later nothing
         if "two" in prompt:
             chat_file.rmdir()
+            chat_file.write_text(json.dumps(ANN))
         else:
             chat_file.unlink()
             chat_file.mkdir()
@@ -7612,6 +7621,16 @@ def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
     assert saved(chat_file) == [*ANN, *said("one", "Yes.", "two", "Yes.")]
     printed, words = capsys.readouterr()
     assert (printed, words.count(f"is not saved in {chat_file}: ")) == ("Yes.\nYes.\n", 1)
+
+
+def test_where_the_file_is_gone_all_is_written(chat_file, capsys, without_pauses):
+    def answer(prompt):
+        chat_file.unlink()
+        return "Yes."
+
+    with demo_site(answer) as url:
+        assert main(["--url", url, "--chat", str(chat_file), "And?"]) == 0
+    assert saved(chat_file) == YES
 
 
 @pytest.mark.parametrize("system", [[], ["--system", "Be terse."]], ids=["plain", "system"])
@@ -8090,13 +8109,14 @@ def test_ctrl_d_at_the_prompt_leaves_on_a_line_of_its_own(keyboard, capsys):
     assert capsys.readouterr() == ("\n", HELP_LINE)
 
 
-def test_arrows_and_keys_like_them_are_no_text(mock, keyboard, capsys):
+def test_arrows_and_keys_like_them_are_no_text_and_nothing_is_no_question(mock, keyboard, capsys):
     """Where nothing edits the line, a terminal sends characters for them."""
     up, left, home, delete = "\x1b[A", "\x1b[D", "\x1bOH", "\x1b[3~"
     keyboard(up, f"{home}How{left} are{delete} you?\x1b[1;5C", "quit")
     add_classic(mock, CLASSIC_ANSWER)
     assert main(["--url", SITE]) == 0
     assert [form["message"] for form in forms(mock)] == ["How are you?"]
+    assert capsys.readouterr().err == HELP_LINE
 
 
 @NEEDS_PTY
