@@ -3448,7 +3448,7 @@ def _waiting_notice(stream: Any) -> str:
     if width == 0:
         width = 80
     # with a "^C" behind it, it still fits
-    return "waiting for the answer ..."[: max(0, width - 3)]
+    return "waiting for the answer ..."[: width - 3]
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -6591,7 +6591,10 @@ def echo_history(handler, form):
 def start_shell(command):
     """Start a line of the shell, in which "$0" "$1" is the command line."""
     command = ["sh", "-c", command, sys.executable, MODULE]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
 
 
 def demo_answer_to(prompt):
@@ -6839,7 +6842,7 @@ def test_the_models_of_the_page_are_printed(mock, capsys):
 
 def test_cookies_and_headers_are_sent(mock, capsys):
     add_classic(mock, CLASSIC_ANSWER)
-    options = ["--cookie", "a=b", "--cookie", "c=d=e", "--header", "User-Agent: My Browser: 7"]
+    options = ["--cookie", "a=b", "--cookie", "c = d=e", "--header", "User-Agent: My Browser: 7"]
     assert main(["--url", SITE, *options, "--header", "X-Key:a", "Hi"]) == 0
     for call in mock.calls:
         headers = call.request.headers
