@@ -1655,8 +1655,9 @@ class _Connections(BaseAdapter):
             self.kept.append((time.monotonic(), adapter))
 
     def close(self) -> None:
-        while self.kept:
-            _, adapter = self.kept.pop()
+        kept = self.kept
+        self.kept = []
+        for _, adapter in kept:
             adapter.close()
 
 
@@ -1719,7 +1720,11 @@ class _Transport:
             if not location:
                 return page_url, response
             response.close()
-            page_url = self._redirected(page_url, location)
+            target = self._redirected(page_url, location)
+            if target == page_url:
+                # the site doesn't take the query
+                is_fresh = False
+            page_url = target
         raise requests.TooManyRedirects(f"{_shown(self.home)} leads to 10 redirects or more")
 
     def _redirected(self, page_url: str, location: str) -> str:
@@ -2302,6 +2307,8 @@ def _folder_of_plugin(page: str) -> str:
 
 def _folder_of_rest_api(page: str) -> str:
     """The address of WordPress in the link to its REST API."""
+    if "https://api.w.org/" not in page:
+        return ""
     for link in _tags_with(page, "https://api.w.org/"):
         folder, found, _ = link.get("href", "").rpartition("/wp-json/")
         if found:
@@ -2404,10 +2411,9 @@ class _Site:
     def __init__(self, callers_session: Any) -> None:
         self.callers_session = callers_session
         self.guest = _new_uuid()
-        # the chats of the page, empty if nobody has looked yet
-        self.chats: tuple[_Chat, ...] = ()
-        # the page's address
-        self.home = ""
+        # the chats of each page that somebody has looked at, by its address; as a rule there is one
+        # page, but callers can change the client's `url`
+        self.chats: dict[str, tuple[_Chat, ...]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -2431,12 +2437,11 @@ class _Site:
         if self.process_id != os.getpid():
             # a fork
             self._begin()
-        transport = _Transport(self.session, url, options)
-        if transport.home != self.home:
-            # the first call, or one after the caller has changed the client's `url`
-            self.chats = ()
-            self.home = transport.home
-        return transport
+        return _Transport(self.session, url, options)
+
+    def known_chats(self, home: str) -> tuple[_Chat, ...]:
+        """The chats of the page at this address, empty if nobody has looked yet."""
+        return self.chats.get(home, ())
 
     def look(
         self, transport: _Transport, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
@@ -2456,8 +2461,9 @@ class _Site:
         try:
             # Another thread has looked meanwhile. What it has found counts, even if that is the
             # refused chat as it was: then the caller raises the site's first error.
-            if self.chats is not known:
-                return self.chats
+            chats = self.known_chats(transport.home)
+            if chats is not known:
+                return chats
             failure = self.last_failure
             is_new = failure is not earlier_failure
             asked_with = transport.options.asked_with()
@@ -2481,8 +2487,10 @@ class _Site:
                 self.last_failure = _Failure(_copied(error), transport.options.asked_with())
             raise
         # all bots have the same
-        self.chats = tuple(chat.with_nonce(nonce) for chat in self.chats)
-        return self.chats
+        chats = self.known_chats(transport.home)
+        renewed = tuple(chat.with_nonce(nonce) for chat in chats)
+        self.chats[transport.home] = renewed
+        return renewed
 
     def read_page(self, transport: _Transport, is_fresh: bool = False) -> tuple[_Chat, ...]:
         """Look at the page as it is now, whoever else does at the moment."""
@@ -2502,7 +2510,7 @@ class _Site:
         if names:
             found += f": {names}"
         _log.debug("%s", found)
-        self.chats = chats
+        self.chats[transport.home] = chats
         return chats
 
 
@@ -2675,7 +2683,7 @@ class _Call:
 
         What the page did not offer is looked for on the page as it is now.
         """
-        self.chats = self.site.chats
+        self.chats = self.site.known_chats(self.transport.home)
         if not self.chats:
             self.chats = self.site.look(self.transport, self.chats)
             self.chat = self._wanted_chat()
@@ -2850,16 +2858,18 @@ class ChatgptFree:
     @property
     def _nonce(self) -> Optional[str]:
         """gpt4free's name for the nonce, None before the first call. All bots have the same."""
-        if not self._site.chats:
+        chats = self._site.known_chats(_prepared(self.url))
+        if not chats:
             return None
-        return self._site.chats[0].nonce
+        return chats[0].nonce
 
     @property
     def _post_id(self) -> Optional[str]:
         """gpt4free's name for the post id, None before the first call."""
-        if not self._site.chats:
+        chats = self._site.known_chats(_prepared(self.url))
+        if not chats:
             return None
-        return self._site.chats[0].post_id
+        return chats[0].post_id
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_shown(self.url)!r})"
@@ -2872,10 +2882,10 @@ class ChatgptFree:
             )
         # A pool of processes is one guest, and doesn't look at the page for each task.
         make = functools.partial(type(self), self.url, **self._options)
-        return make, (), (self._site.guest, self._site.home, self._site.chats)
+        return make, (), (self._site.guest, dict(self._site.chats))
 
-    def __setstate__(self, state: tuple[str, str, tuple[_Chat, ...]]) -> None:
-        self._site.guest, self._site.home, self._site.chats = state
+    def __setstate__(self, state: tuple[str, dict[str, tuple[_Chat, ...]]]) -> None:
+        self._site.guest, self._site.chats = state
 
     def __enter__(self) -> ChatgptFree:
         return self

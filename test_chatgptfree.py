@@ -121,8 +121,8 @@ def lock_of(client):
 
 def forget_the_nonce(client):
     """The next request of the client has a nonce that has expired."""
-    site = client._site
-    site.chats = tuple(chat.with_nonce("expired") for chat in site.chats)
+    for home, chats in client._site.chats.items():
+        client._site.chats[home] = tuple(chat.with_nonce("expired") for chat in chats)
 
 
 def lead_functions_to(url, monkeypatch):
@@ -3064,6 +3064,20 @@ def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page,
     assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
 
 
+def test_a_site_that_redirects_the_query_away_is_asked_without_it(mock):
+    def respond(request):
+        if "?_=" in request.url:
+            return 301, {"Location": SITE + "/"}, ""
+        return 200, {}, classic_box(nonce=nonces.pop(0))
+
+    nonces = ["old", "new"]
+    mock.add_callback("GET", re.compile(SITE + "/"), respond)
+    mock.post(AJAX, **EXPIRED)
+    mock.post(AJAX, **as_response(CLASSIC_ANSWER))
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+    assert [form["_wpnonce"] for form in forms(mock)] == ["old", "new"]
+
+
 @pytest.mark.parametrize(
     "look",
     [{"status": 500}, {"body": "no chat"}, {"body": requests.ConnectionError("gone")}],
@@ -4589,6 +4603,17 @@ def test_the_repr_of_a_conversation_says_with_whom_it_is_and_no_password():
     assert repr(chat) == (
         "<Conversation with ChatgptFree('https://site.example/help/'), 1 messages>"
     )
+
+
+def test_a_client_whose_address_is_changed_asks_the_other_site(without_pauses):
+    with demo_site(lambda prompt: "one") as one, demo_site(lambda prompt: "two") as two:
+        bot = ChatgptFree(one)
+        answers = [bot.complete("Hi")]
+        bot.url = two
+        answers.append(bot.complete("Hi"))
+        bot.url = one
+        answers.append(bot.complete("Hi"))
+        assert answers == ["one", "two", "one"]
 
 
 # -------------------------------------------------------------------------------- Client: pickling
