@@ -138,7 +138,6 @@ LIMITS = {
     "answer": "ANSWER_LIMIT",
     "image": "IMAGE_LIMIT",
     "chats": "CHAT_LIMIT",
-    "sources": "SOURCE_LIMIT",
     "linger": "LINGER",
 }
 
@@ -733,6 +732,17 @@ DIALOGUE = [
 ]
 
 
+class Message:
+    """A message as OpenAI's SDK returns it."""
+
+    def __init__(self, role, content):
+        self.role, self.content = role, content
+
+
+OBJECTS = [Message("user", "1"), Message("assistant", "2"), Message("user", "3")]
+CALLS_A_FUNCTION = [{"role": "user", "content": "1"}, {"role": "assistant", "content": None}]
+
+
 @pytest.mark.parametrize(
     ("messages", "prompt"),
     [
@@ -741,6 +751,9 @@ DIALOGUE = [
         pytest.param(DIALOGUE, "User: 1\nAssistant: 2\nUser: 3\nAssistant:", id="a dialogue"),
         pytest.param(user(TWO_PARTS), "ab", id="parts"),
         pytest.param(iter(DIALOGUE[:2]), "User: 1\nAssistant: 2\nAssistant:", id="an iterator"),
+        pytest.param(OBJECTS, "User: 1\nAssistant: 2\nUser: 3\nAssistant:", id="objects"),
+        pytest.param([Message("user", TWO_PARTS)], "ab", id="parts in an object"),
+        pytest.param(CALLS_A_FUNCTION, "User: 1\nAssistant: \nAssistant:", id="no content"),
     ],
 )
 def test_messages_become_one_prompt(messages, prompt):
@@ -791,6 +804,11 @@ EMPTY_PART = {"type": "text", "text": None}
             user([{"text": "Hi"}]), ValueError(f"{NO_PART} {{'text': 'Hi'}}"), id="no type"
         ),
         pytest.param(user(["Hi"]), ValueError(f"{NO_PART} 'Hi'"), id="a part that is a str"),
+        pytest.param(
+            [Message("user", 7)],
+            TypeError("messages[0]['content'] must be a str, not int"),
+            id="an object's content",
+        ),
         pytest.param("\ud800", ValueError(NO_UTF_8), id="half a character"),
     ],
 )
@@ -800,7 +818,7 @@ def test_a_bad_message_is_named_before_any_request(messages, error):
     assert told(caught.value) == told(error)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n\t", two_messages(" "), two_messages([])], ids=repr)
+@pytest.mark.parametrize("prompt", ["", " \n\t", two_messages(" "), two_messages([]), user(None)], ids=repr)
 def test_an_empty_prompt_is_a_valueerror_at_the_call(prompt):
     with Site(say_hello) as site:
         bot = ChatgptFree(site.url)
@@ -826,6 +844,8 @@ MINIFIED = (
 WELCOME = "data-welcome=\"a <b> & data-nonce='x' c>d\" data-openai"
 UPPER_CASE = classic_box().replace("data-", "DATA-").replace("DATA-openai", WELCOME)
 SCRIPT_WITH_A_BOX = f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {{}}</script>"
+UNENDED_SCRIPT = f"<script>'</scripts>'; {classic_box(nonce='old')}</script/>"
+TEXTAREA_WITH_A_BOX = f"<textarea/>{classic_box(nonce='old')}</textarea>"
 
 
 @pytest.mark.parametrize(
@@ -849,6 +869,10 @@ SCRIPT_WITH_A_BOX = f"<script>var old = '{classic_box(nonce='old')}'; if (1<2) {
         pytest.param("<!-->" + classic_box() + "<!-- -->", id="behind an empty comment"),
         pytest.param("<b <i <div" + classic_box(), id="behind open tags"),
         pytest.param(BROKEN_BUTTON + classic_box(), id="behind broken JSON"),
+        pytest.param(f"<style-provider>{classic_box()}</style-provider>", id="like a style"),
+        pytest.param("<script-loader/>" + classic_box(), id="behind what is like a script"),
+        pytest.param(TEXTAREA_WITH_A_BOX + classic_box(), id="behind a textarea"),
+        pytest.param(UNENDED_SCRIPT + classic_box(), id="behind an end of another name"),
     ],
 )
 def test_the_classic_chat_is_found(page):
@@ -946,6 +970,7 @@ IN_FOLDER = SITE + "/blog" + AJAX_PATH
 PAGE = SITE + "/help/"
 HTTP = "http://site.example"
 HTTP_AJAX = HTTP + AJAX_PATH
+LONG_PATH = "/" + "x" * 1_999
 
 
 @pytest.mark.parametrize(
@@ -972,6 +997,8 @@ HTTP_AJAX = HTTP + AJAX_PATH
         pytest.param(PAGE, "http://[broken", AJAX, id="no address"),
         pytest.param(PAGE, 7, AJAX, id="a number"),
         pytest.param(PAGE, None, AJAX, id="none"),
+        pytest.param(PAGE, LONG_PATH, SITE + LONG_PATH, id="2,000 characters"),
+        pytest.param(PAGE, LONG_PATH + "x", AJAX, id="2,001 characters"),
         pytest.param(HTTP + "/", AJAX, AJAX, id="https in an http page"),
         pytest.param(
             HTTP + "/",
@@ -1060,6 +1087,23 @@ def test_the_folder_of_a_classic_site_is_found_behind_optimisers(page):
 def test_an_address_is_looked_for_in_the_first_99_moved_scripts(others, found):
     (chat,) = find_chats(OTHER_SCRIPT * others + moved(PARAMS) + classic_box(), PAGE)
     assert chat.ajax_url == found
+
+
+@pytest.mark.parametrize(("length", "found"), [(1_000_000, IN_FOLDER), (1_000_001, AJAX)])
+def test_a_moved_script_of_over_a_million_characters_is_passed_over(length, found):
+    script = moved(PARAMS)
+    begin, end = script[: script.index('"></script>')], '"></script>'
+    padding = "=" * (length - len(begin.partition("base64,")[2]))
+    (chat,) = find_chats(begin + padding + end + classic_box(), PAGE)
+    assert chat.ajax_url == found
+
+
+def test_a_moved_script_without_end_takes_no_more_memory_than_the_page():
+    """Each "%" would become a str of its own, of fifty bytes."""
+    page = f'<script src="data:text/javascript;base64,{"%" * 2_000_000}"></script>{BOX}'
+    with peak_memory() as peak:
+        search_for_chats(page)
+        assert peak() < 4 * len(page)
 
 
 @pytest.mark.parametrize(
@@ -1455,6 +1499,7 @@ def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(answer, text):
 PARIS, ROME = "https://paris.example/?a=1&b=2", "http://rome.example/"
 PARIS_FOUND = {"title": "Paris today", "url": PARIS}
 ROME_FOUND = {"title": "Rome", "url": ROME}
+LONG_ADDRESS = ROME.ljust(2_000, "x")
 OPENAI_SOURCE = {
     "type": "char_location",
     "url": PARIS,
@@ -1490,7 +1535,7 @@ def done(**more):
 BAD_SOURCES = [
     {"url": "javascript:alert(1)"},
     {"url": ROME + "\x1b[31m"},
-    {"url": ROME + "x" * 2000},
+    {"url": LONG_ADDRESS + "x"},
     {"url": 7, "uri": None},
     {"title": "No address"},
     {"web": "no"},
@@ -1549,6 +1594,11 @@ LONG_TITLE = {"url": ROME, "title": "x" * 1000}
             [citations(LONG_TITLE)], [{"title": "x" * 300, "url": ROME}], id="a long title"
         ),
         pytest.param(
+            [citations({"url": LONG_ADDRESS, "title": "Long"})],
+            [{"title": "Long", "url": LONG_ADDRESS}],
+            id="an address of 2,000 characters",
+        ),
+        pytest.param(
             [citations(*BAD_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one good among bad"
         ),
         pytest.param(NONSENSE, [], id="nonsense"),
@@ -1560,12 +1610,11 @@ def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, s
     assert (reply, reply.sources) == ("Hello, wörld 🌍", sources)
 
 
-def test_a_reply_has_no_more_than_so_many_sources(set_limits):
-    set_limits(sources=2)
-    found = [{"url": f"{ROME}{number}", "title": str(number)} for number in range(5)]
-    session = StubSession(CURRENT_PAGE, CURRENT_TEXT, citations(*found), CURRENT_DONE)
-    sources = ChatgptFree(SITE, session=session).complete("Hi").sources
-    assert [source["title"] for source in sources] == ["0", "1"]
+def test_a_reply_has_the_first_100_sources():
+    found = [{"url": f"{ROME}{number}", "title": str(number)} for number in range(150)]
+    answer = [CURRENT_TEXT, citations(*found[:60]), citations(*found), CURRENT_DONE]
+    sources = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, *answer)).complete("Hi").sources
+    assert [source["title"] for source in sources] == [str(number) for number in range(100)]
 
 
 # ------------------------------------------------------------- Answer: forms and unknown events
@@ -1603,13 +1652,8 @@ def test_a_form_in_place_of_an_answer_is_named_and_not_asked_for_twice(answer, t
 
 
 KNOWN = [
-    "status",
-    "citations",
-    "grounding_metadata",
-    "google_interaction_id",
-    "thread_id",
-    "thread.run.created",
-    "warning",
+    *["message_start", "status", "warning", "citations", "grounding_metadata"],
+    *["openai_response_id", "google_interaction_id", "thread_id", "thread.run.created"],
 ]
 
 
@@ -1658,6 +1702,7 @@ THREE_LINES = 'data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata:
 HELLO = {"choices": [{"delta": {"content": "Hello"}}]}
 WORLD = "Hello, wörld 🌍"
 FOUR = "Hello four (Incomplete: max_output_tokens)"
+CLAUDE_STOPPED = "Claude stopped because the maximum output token limit"
 
 
 @pytest.mark.parametrize(
@@ -1723,6 +1768,84 @@ def test_an_answer_gives_its_text(answer, text, cut):
 
 def test_a_cut_after_the_end_of_an_answer_is_ignored():
     assert read_answer(chunk("Hello") + STOP, ConnectionResetError()) == (["Hello"], None)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "texts"),
+    [
+        pytest.param(["Hi \ud83d", "\ude00!"], ["Hi ", "😀!"], id="two halves"),
+        pytest.param(["\ud83d", "\ude00"], ["😀"], id="two halves alone"),
+        pytest.param(["\ud83d", "", "\ude00"], ["😀"], id="nothing between"),
+        pytest.param(["\ud83d\ude00\ud83d", "\ude00"], ["😀", "😀"], id="three halves and one"),
+        pytest.param(["a\ud83d", "b"], ["a", "?b"], id="the first half alone"),
+        pytest.param(["a", "\ude00b"], ["a", "?b"], id="the second half alone"),
+    ],
+)
+def test_half_an_emoji_at_the_end_of_a_piece_waits_for_its_other_half(pieces, texts):
+    answers = {CLASSIC_PAGE: [*map(chunk, pieces), DONE]}
+    answers[CURRENT_PAGE] = [*(data({"delta": piece}) for piece in pieces), CURRENT_DONE]
+    for page, answer in answers.items():
+        assert ask_site(page, *answer) == (texts, None)
+        reply = ChatgptFree(SITE, session=StubSession(page, *answer)).complete("Hi")
+        assert reply == "".join(texts)
+
+
+def refused(words):
+    """A piece of a refusal, as OpenAI's models send it."""
+    return completion({"delta": {"content": None, "refusal": words}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "reason"),
+    [
+        pytest.param(HI + STOP + DONE, "Hi", "stop", id="classic"),
+        pytest.param(chunk("Hi", finish_reason="length") + DONE, "Hi", "length", id="with a text"),
+        pytest.param(
+            HI + completion({"delta": {}, "finish_reason": "content_filter"}) + USAGE + DONE,
+            "Hi",
+            "content_filter",
+            id="behind the text",
+        ),
+        pytest.param(OLD_MODEL, "Hello", "stop", id="old model"),
+        pytest.param(
+            refused("I can't") + refused(" do that.") + STOP, "I can't do that.", "stop", id="refusal"
+        ),
+        pytest.param(HI + DONE, "Hi", "", id="classic, none"),
+        pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", "", id="JSON"),
+        pytest.param(chunk("Hi", finish_reason=7), "Hi", "", id="a number"),
+        pytest.param(chunk("Hi", finish_reason="\x1b" + "x" * 99), "Hi", "x" * 50, id="a long one"),
+        pytest.param(HI + CURRENT_DONE, "Hi", "", id="current, none"),
+        pytest.param(
+            HI + warning(" (Incomplete: max_output_tokens)") + CURRENT_DONE,
+            "Hi (Incomplete: max_output_tokens)",
+            "length",
+            id="OpenAI's length",
+        ),
+        pytest.param(
+            HI + warning(f"{CLAUDE_STOPPED} was reached.") + CURRENT_DONE,
+            f"Hi\n\n{CLAUDE_STOPPED} was reached.",
+            "length",
+            id="Claude's length",
+        ),
+        pytest.param(
+            HI + warning(" (Warning: Content Filtered)") + CURRENT_DONE,
+            "Hi (Warning: Content Filtered)",
+            "content_filter",
+            id="a filter",
+        ),
+        pytest.param(
+            HI + warning(" (Refusal: No.)") + CURRENT_DONE,
+            "Hi (Refusal: No.)",
+            "content_filter",
+            id="current refusal",
+        ),
+        pytest.param(HI + warning(" Oh.") + CURRENT_DONE, "Hi Oh.", "", id="another warning"),
+    ],
+)
+def test_a_reply_says_why_it_ended(answer, text, reason):
+    session = StubSession(CURRENT_PAGE, answer)
+    reply = ChatgptFree(SITE, session=session).complete("Hi")
+    assert (reply, reply.finish_reason) == (text, reason)
 
 
 @pytest.mark.parametrize("name", ["data", "event", "id", "retry"])
@@ -4384,9 +4507,10 @@ WHOLE_REPLIES = {  # each way to get one
 
 @pytest.mark.parametrize("ask", WHOLE_REPLIES.values(), ids=WHOLE_REPLIES.keys())
 def test_a_whole_reply_is_what_each_way_to_ask_returns_at_its_end(ask):
-    answer = citations(OPENAI_SOURCE) + CURRENT_ANSWER
+    answer = citations(OPENAI_SOURCE) + STOP + CURRENT_ANSWER
     reply = ask(ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, answer)))
     assert (type(reply), reply, reply.sources) == (Reply, "Hello, wörld 🌍", [PARIS_FOUND])
+    assert reply.finish_reason == "stop"
 
 
 def test_a_reply_without_a_search_has_no_sources():
