@@ -818,7 +818,9 @@ def test_a_bad_message_is_named_before_any_request(messages, error):
     assert told(caught.value) == told(error)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n\t", two_messages(" "), two_messages([]), user(None)], ids=repr)
+@pytest.mark.parametrize(
+    "prompt", ["", " \n\t", two_messages(" "), two_messages([]), user(None)], ids=repr
+)
 def test_an_empty_prompt_is_a_valueerror_at_the_call(prompt):
     with Site(say_hello) as site:
         bot = ChatgptFree(site.url)
@@ -909,6 +911,30 @@ def test_a_page_without_a_chat_says_what_is_missing_and_where(page, missing):
     with pytest.raises(ChatNotFoundError) as caught:
         find_chats(page, SITE + "/help/")
     assert str(caught.value) == f"{missing} https://site.example/help/"
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        pytest.param("<title>Request Rejected</title>", f"{NO_CHAT} {SITE}/help/", id="no chat"),
+        pytest.param(
+            "<title a='b'>Request\n &#82;ejected</title>" + classic_box(nonce=""),
+            f"no nonce in the chat on {SITE}/help/",
+            id="half a chat",
+        ),
+    ],
+)
+def test_a_page_without_a_chat_is_named_by_its_title_too(page, words):
+    """A firewall's page has status 200, and nothing else tells it."""
+    with pytest.raises(ChatNotFoundError) as caught:
+        find_chats(page, SITE + "/help/")
+    assert str(caught.value) == f"{words}, whose title is “Request Rejected”"
+
+
+def test_of_a_long_title_200_characters_are_told():
+    with pytest.raises(ChatNotFoundError) as caught:
+        find_chats(f"<title>{'x' * 500}\x1b</title>")
+    assert str(caught.value).endswith(f"whose title is “{'x' * 200}”")
 
 
 def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
@@ -1808,7 +1834,10 @@ def refused(words):
         ),
         pytest.param(OLD_MODEL, "Hello", "stop", id="old model"),
         pytest.param(
-            refused("I can't") + refused(" do that.") + STOP, "I can't do that.", "stop", id="refusal"
+            refused("I can't") + refused(" do that.") + STOP,
+            "I can't do that.",
+            "stop",
+            id="refusal",
         ),
         pytest.param(HI + DONE, "Hi", "", id="classic, none"),
         pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", "", id="JSON"),
@@ -2033,6 +2062,105 @@ TOKEN_LIMIT = {"msg": "Used up", "tokenLimitReached": True}
 )
 def test_a_limit_in_place_of_an_answer_is_told_by_its_words_or_flags(answer, words):
     assert told(read_answer(answer)[1]) == (RateLimitError, words)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"status": 429},
+        {"code": "insufficient_quota"},
+        {"type": "insufficient_quota"},
+        {"code": "rate_limit_exceeded"},
+        {"provider_error_code": "rate_limit_exceeded"},
+        {"provider_error_code": "credit_deficit", "status": 402},
+        {"provider_error_code": "site_limit"},
+        {"provider_error_code": "provider_daily_limit"},
+        {"tokenLimitReached": True},
+        {"quota_notice": {"type": "quota_notice"}},
+    ],
+    ids=json.dumps,
+)
+def test_codes_and_flags_tell_a_limit_in_any_language(code):
+    report = {"error": "制限に達しました", **code}
+    assert told(ask_site(CURRENT_PAGE, event("error", report))[1]) == (
+        RateLimitError,
+        "制限に達しました",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Too many requests. Please wait a minute and try again.",
+        "Rate limit reached for gpt-4o-mini in organization org-1",
+        "The rate limit has been exceeded.",
+        "You have reached your token limit for this period.",
+        "You have reached your daily message quota.",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Quota exceeded for metric: generate_content_free_tier_requests",
+        "This site's credits have run out.",
+        "Not enough Cloud credits left for this request.",
+        "This site has reached its Cloud spending limit.",
+        "Cloud has reached its daily service limit.",
+        "Resource has been exhausted (e.g. check quota).",
+        "API Error: No. (Code: insufficient_quota)",
+    ],
+)
+def test_english_words_tell_a_limit(words):
+    assert told(read_answer(error_event(words))[1]) == (RateLimitError, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Your prompt exceeds the model's token limit of 8192 tokens",
+        "Your message exceeds the limit; the message limit is 500 characters",
+        "This model's maximum context length is 4096 tokens.",
+        "Disk quota exceeded by the backup plugin",
+        "Disk quota exceeded for user www-data",
+        "Reached your house. The limit of this site is the sky.",
+        "API Error: No. (Code: invalid_api_key)",
+    ],
+)
+def test_words_of_what_waiting_never_helps_against_tell_no_limit(words):
+    assert told(read_answer(error_event(words))[1]) == (ChatgptFreeError, words)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"usage_limits_url": "https://site.example/?rate_limit_exceeded=429"},
+        {"status": 500, "code": "context_length_exceeded", "type": "invalid_request_error"},
+        {"provider_error_code": "cloud_down"},
+        {"tokenLimitReached": False, "quota_notice": None},
+    ],
+    ids=json.dumps,
+)
+def test_keys_that_only_name_limits_tell_none(more):
+    for report in ({"error": "Down.", **more}, {"error": {"message": "Down.", **more}}):
+        assert told(read_answer(data(report))[1]) == (ChatgptFreeError, "Down.")
+
+
+GOOGLE_QUOTA = "Response from Google: You exceeded your current quota, please check your plan"
+GOOGLE_KEY = "Response from Google: API key not valid."
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        pytest.param(GOOGLE_QUOTA, RateLimitError, id="limit"),
+        pytest.param(GOOGLE_KEY, ChatgptFreeError, id="another error"),
+    ],
+)
+@pytest.mark.parametrize("report", [JSON_ANSWER, {}], ids=["success", "data alone"])
+def test_an_error_of_googles_in_place_of_an_answer_is_an_error(words, kind, report):
+    answer = json.dumps({**report, "data": words.replace("key", "<b>key</b>")})
+    texts, error = read_answer(answer)
+    assert (texts, *told(error)) == ([], kind, words)
+
+
+def test_googles_words_in_a_stream_are_text():
+    assert read_answer(chunk(GOOGLE_KEY) + DONE) == ([GOOGLE_KEY], None)
 
 
 CHECK = {"error": "Solve this", "ts_required": True}
@@ -3038,6 +3166,8 @@ NO = json.dumps({"status": "error", "msg": "No."})
         pytest.param(500, PLAIN_WARNING * 9 + "Oh no", "HTTP 500: Oh no", id="plain warnings"),
         pytest.param(500, WARNING * 30 + NO, "HTTP 500: No.", id="warnings and JSON"),
         pytest.param(502, STYLE, "HTTP 502: Not now", id="style and script"),
+        pytest.param(502, "<style-box>Not <nav-bar>now", "HTTP 502: Not now", id="like a style"),
+        pytest.param(502, "<p>a <title-bar>b</title-bar>", "HTTP 502: a b", id="like a title"),
     ],
 )
 def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words):
@@ -3055,6 +3185,9 @@ WITHOUT_WORDS = '{"success": false, "data": {"code": "x", "message": ""}}'
     ("status", "reason", "body", "words"),
     [
         pytest.param(500, "Oh No", "", "HTTP 500: Oh No", id="its own reason"),
+        pytest.param(
+            500, "\x1b[2J" + "x" * 65_000, "", f"HTTP 500: [2J{'x' * 296}", id="a long one"
+        ),
         pytest.param(503, "", "<p> </p>", "HTTP 503: Service Unavailable", id="no reason"),
         pytest.param(502, None, "<script>1</script>", "HTTP 502: Bad Gateway", id="None"),
         pytest.param(599, "", "", "HTTP 599: no words", id="no reason that is known"),
@@ -3747,14 +3880,15 @@ def test_no_error_shows_a_password(page):
 
 REDIRECTED = (
     "HTTP {}: http://HOST/wp-admin/admin-ajax.php redirects to "
-    f"http://other.example/{'x' * 179}, which was not followed"
+    f"http://other.example/ {'x' * 178}, which was not followed"
 )
 
 
+@each_session
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirected_request_shows_no_password_and_is_told_in_short(status):
-    location = "http://you:othersecret@other.example/" + "x" * 5000 + "\x07"
-    caught = failing_call(answer=redirect_to(location, status))
+def test_a_redirected_request_shows_no_password_and_is_told_in_short(status, session):
+    location = "http://you:othersecret@other.example/\x07" + "x" * 5000
+    caught = failing_call(answer=redirect_to(location, status), session=session())
     assert caught.words == REDIRECTED.format(status)
     assert caught.words.isprintable()
 
@@ -3802,12 +3936,15 @@ def test_a_page_that_redirects_without_end_is_an_error(mock):
         pytest.param("ftp://127.0.0.1/", id="ftp"),
         pytest.param("javascript:alert(1)", id="javascript"),
         pytest.param("data:text/html,x", id="data"),
+        pytest.param("http://\x1b[2J/" + "x" * 60_000, id="escapes of a terminal, and a long one"),
     ],
 )
 def test_a_page_that_redirects_to_nonsense_is_the_sites_error(session, location):
     caught = failing_call(redirect_to(location), session=session())
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
+    assert caught.words.isprintable()
+    assert len(caught.words) < 500
 
 
 @pytest.mark.parametrize("location", ["http://[", "http://\xff\xfe/", "javascript:1"], ids=ascii)
@@ -3912,6 +4049,16 @@ CIPHER = {
     "body": "<script>document.write(toHex(slowAES.decrypt(c,2,a,b))); location.href="
     f'"{AJAX}?action=aipkit_frontend_chat_stream&i=1"</script>'
 }
+LITESPEED = {"body": '<form action="/.lsrecap/recaptcha">'}
+IMPERVA = {"body": '<iframe src="/_Incapsula_Resource?SWUDNSAI=31&xinfo=1">Request unsuccessful.'}
+DDOS_GUARD = {
+    "status": 403,
+    "body": '<script src="/.well-known/ddos-guard/check?context=1"></script>',
+}
+DATADOME = {"status": 403, "body": '<script src="https://ct.captcha-delivery.com/c.js"></script>'}
+HUMAN = {"status": 403, "body": '<div id="px-captcha"></div>'}
+BITNINJA = {"body": "<title>Waiting</title>\n<p>A CAPTCHA for you</p>\n<p>by BitNinja</p>"}
+BUNNY = {"status": 403, "body": '<script src="/.bunny-shield/assets/a.js"></script>'}
 BOT_CHECKS = [
     pytest.param(CHALLENGE, id="Cloudflare"),
     pytest.param(TITLE_ALONE, id="Cloudflare's title"),
@@ -3926,6 +4073,14 @@ BOT_CHECKS = [
     pytest.param(ANUBIS, id="Anubis"),
     pytest.param(TESTCOOKIE, id="testcookie"),
     pytest.param(CIPHER, id="testcookie's cipher"),
+    pytest.param(LITESPEED, id="LiteSpeed"),
+    pytest.param(IMPERVA, id="Imperva"),
+    pytest.param(DDOS_GUARD, id="DDoS-Guard"),
+    pytest.param({"body": "<title>DDoS-Guard</title>"}, id="DDoS-Guard's title"),
+    pytest.param(DATADOME, id="DataDome"),
+    pytest.param(HUMAN, id="HUMAN"),
+    pytest.param(BITNINJA, id="BitNinja"),
+    pytest.param(BUNNY, id="Bunny"),
 ]
 
 
@@ -3992,6 +4147,20 @@ def test_a_page_with_a_chat_is_no_check_whatever_it_has(mock, protocol):
 )
 def test_a_page_with_half_a_chat_is_no_check_either(mock, box):
     mock.get(SITE + "/", body=ALL_CHECKS["body"] + box)
+    with pytest.raises(ChatNotFoundError):
+        ChatgptFree(SITE).complete("Hi")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param({"body": "<p>We are protected by BitNinja."}, id="BitNinja alone"),
+        pytest.param({"body": "<p>Please solve this CAPTCHA."}, id="CAPTCHA alone"),
+        pytest.param({"body": "<p>Hi", "headers": {"X-DataDome": "protected"}}, id="a header"),
+    ],
+)
+def test_what_good_pages_have_too_tells_no_check(mock, page):
+    mock.get(SITE + "/", **page)
     with pytest.raises(ChatNotFoundError):
         ChatgptFree(SITE).complete("Hi")
 
