@@ -90,6 +90,7 @@ HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
 SITE = "https://site.example"
 AJAX = SITE + "/wp-admin/admin-ajax.php"
+ERRORS = [ChatgptFreeError, ChatNotFoundError, BlockedError, RateLimitError, IncompleteReplyError]
 
 
 # ---------------------------------------------------------------- The module's private functions
@@ -3002,6 +3003,8 @@ NO_PROXY_HOST = "proxy must name a host and may name a port: http://host:port"
 UNQUOTED = "proxy has a password that needs quoting: say %23 for # and %2F for /"
 TWO_NUMBERS = "timeout has two numbers in its tuple, for connecting and for reading"
 NOT_ONE_LINE = "{} can't be sent: it must be one line of Latin-1"
+NO_HEADER_NAME = "headers[{!r}] can't be sent: its name must be ASCII, without ':'"
+NO_FLOAT = "{} must be a number of seconds that a float can hold"
 WRONG_VALUES = [
     ({"timeout": -1}, "timeout must be over 0 seconds, not -1"),
     ({"timeout": 0}, "timeout must be over 0 seconds, not 0"),
@@ -3025,11 +3028,22 @@ WRONG_VALUES = [
     ({"proxy": "http://me:sec/secret@h:1"}, UNQUOTED),
     ({"proxy": "http://me:sec?secret@h:1"}, UNQUOTED),
     ({"proxies": {"http": "http://me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
+    ({"proxies": {"http": "http://me:sec#secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
+    ({"proxies": {"http": "me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
+    ({"proxies": {"all": "http://me:secret@h:port"}}, NO_PROXY_HOST.replace("proxy", "proxies")),
+    ({"proxies": {"all": "me:secret@h:99999"}}, NO_PROXY_HOST.replace("proxy", "proxies")),
     ({"headers": {"X-Key": "secret\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"headers": {"X-Key": "secret€"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"headers": {"X-Key": b"secret\r\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"cookies": {"id": "secret\nsecret"}}, NOT_ONE_LINE.format("cookies['id']")),
     ({"cookies": {"id": "secret€"}}, NOT_ONE_LINE.format("cookies['id']")),
+    ({"headers": {"X-Schlüssel": "secret"}}, NO_HEADER_NAME.format("X-Schlüssel")),
+    ({"headers": {"": "secret"}}, NO_HEADER_NAME.format("")),
+    ({"headers": {" X-Key": "secret"}}, NO_HEADER_NAME.format(" X-Key")),
+    ({"headers": {"X-Key: a": "secret"}}, NO_HEADER_NAME.format("X-Key: a")),
+    ({"timeout": 10**400}, NO_FLOAT.format("timeout")),
+    ({"timeout": (3, 10**400)}, NO_FLOAT.format("timeout")),
+    ({"max_time": 10**400}, NO_FLOAT.format("max_time")),
 ]
 
 
@@ -3044,7 +3058,7 @@ def test_an_option_of_the_wrong_type_is_named_at_the_call(option, words):
 
 
 @pytest.mark.parametrize(
-    ("option", "words"), WRONG_VALUES, ids=[ascii(option) for option, _ in WRONG_VALUES]
+    ("option", "words"), WRONG_VALUES, ids=[ascii(option)[:50] for option, _ in WRONG_VALUES]
 )
 def test_a_wrong_value_is_named_at_the_call_and_no_secret_repeated(option, words):
     with pytest.raises(ValueError) as caught:
@@ -3061,6 +3075,17 @@ def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
     session = stub_with_bots()
     ChatgptFree(SITE, session=session, proxy=proxy).complete("Hi")
     assert session.options[0]["proxies"] == {"http": proxy, "https": proxy}
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["", None, "h:1", "http://h:port", "me:p%2F@h:1", "http://me:p@h:1", "socks://h"],
+    ids=repr,
+)
+def test_proxies_are_what_requests_takes(proxy):
+    session = stub_with_bots()
+    ChatgptFree(SITE, session=session, proxies={"https": proxy}).complete("Hi")
+    assert session.options[0]["proxies"] == {"https": proxy}
 
 
 @pytest.mark.parametrize(
@@ -3903,10 +3928,74 @@ def test_a_repr_and_a_wrong_address_show_no_password():
         "me:secret@site.example",
         "https://me:secret@[",
         "https://me:secret@h:99999/",
+        "https://me:secret＠site.example/",
+        "https://me:secret﹫site.example/",
     ):
         with pytest.raises(ValueError, match="begins with http") as caught:
             ChatgptFree(wrong)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sign", "／？＃＠：﹫℀")
+@pytest.mark.parametrize(
+    "login", ["me{}secret:secret", "me:secret{}secret"], ids=["user", "password"]
+)
+def test_a_login_whose_signs_become_others_is_refused_and_not_repeated(login, sign):
+    """Python takes "／" for "/", and so on."""
+    with pytest.raises(ValueError, match="may need quoting: say %2F for /$") as caught:
+        ChatgptFree(f"https://{login.format(sign)}@site.example/help/")
+    assert "secret" not in str(caught.value)
+
+
+def authorizations(mock, **options):
+    """The header `Authorization` of each request to a site, as a str of Latin-1."""
+    add_classic(mock, CLASSIC_ANSWER)
+    bot = ChatgptFree(options.pop("url", SITE))
+    assert bot.complete("Hi", **options) == "Hello, wörld 🌍"
+    return [call.request.headers["Authorization"] for call in mock.calls]
+
+
+@pytest.fixture
+def netrc(tmp_path, monkeypatch):
+    """A file ~/.netrc that has a login for the site."""
+    path = tmp_path / "netrc"
+    path.write_text("machine site.example login netrc password netrc")
+    monkeypatch.setenv("NETRC", str(path))
+
+
+def basic(user, password, encoding="latin-1"):
+    login = f"{user}:{password}".encode(encoding)
+    return "Basic " + base64.b64encode(login).decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        pytest.param({}, basic("netrc", "netrc"), id="nothing"),
+        pytest.param({"headers": {"authorization": "Bearer a"}}, "Bearer a", id="a header"),
+        pytest.param({"auth": ("me", "pw")}, basic("me", "pw"), id="auth"),
+        pytest.param({"url": "https://me:pw@site.example"}, basic("me", "pw"), id="in the address"),
+    ],
+)
+def test_what_the_caller_gave_beats_the_login_of_netrc(mock, netrc, options, sent):
+    assert authorizations(mock, **options) == [sent] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        pytest.param({"url": "https://token@site.example"}, basic("token", ""), id="user alone"),
+        pytest.param({"url": "https://:pw@site.example"}, basic("", "pw"), id="password alone"),
+        pytest.param({"auth": ("me", "Käse")}, basic("me", "Käse"), id="Latin-1"),
+        pytest.param({"auth": ("me", "пароль")}, basic("me", "пароль", "utf-8"), id="UTF-8"),
+        pytest.param({"auth": ("Jörg", "€")}, basic("Jörg", "€", "utf-8"), id="both in UTF-8"),
+        pytest.param(
+            {"url": "https://me:%E2%82%AC@site.example"}, basic("me", "€", "utf-8"), id="quoted"
+        ),
+    ],
+)
+def test_a_login_is_sent_in_latin_1_or_else_in_utf_8(mock, options, sent):
+    assert authorizations(mock, **options) == [sent] * 2
 
 
 def test_a_page_that_redirects_without_end_is_an_error(mock):
@@ -4544,40 +4633,49 @@ def test_text_is_read_from_a_raw_body_piece_by_piece():
     assert list(texts) == ["Hel", "lo"]
 
 
-class MyBlockedError(BlockedError):
-    pass
+IS_LOOKED_UP_AGAIN = {
+    ChatgptFreeError: True,
+    ChatNotFoundError: True,
+    IncompleteReplyError: True,
+    BlockedError: False,
+    RateLimitError: False,
+}
 
 
-class MyRateLimitError(RateLimitError):
-    pass
+@pytest.mark.parametrize("kind", ERRORS)
+def test_after_an_error_of_each_kind_the_chat_is_looked_up_again_or_not(mock, kind):
+    """A subclass of the caller's stays what it is, and counts as the kind that it is of."""
 
+    class Mine(kind):
+        pass
 
-class MyIncompleteReplyError(IncompleteReplyError):
-    pass
-
-
-@pytest.mark.parametrize("kind", [MyBlockedError, MyRateLimitError])
-def test_a_subclass_of_an_error_of_a_hook_stays_what_it_is(mock, kind):
-    """A limit or a check is no reason to look the chat up again, of whatever subclass it is."""
-    add_classic(mock, CLASSIC_ANSWER)
-    error = kind("Mine.")
+    error = Mine("Mine.")
 
     def hook(response, **options):
         if response.request.method == "POST":
             raise error
 
-    with pytest.raises(kind) as caught:
+    add_classic(mock, CLASSIC_ANSWER)
+    with pytest.raises(Mine) as caught:
         ChatgptFree(SITE, hooks={"response": hook}).complete("Hi")
     assert caught.value is error
-    assert len(page_requests(mock)) == 1
+    assert (len(page_requests(mock)) == 2) is IS_LOOKED_UP_AGAIN[kind]
 
 
-def test_a_subclass_of_an_incomplete_reply_stays_what_it_is():
-    error = MyIncompleteReplyError("Mine.")
-    session = PartsSession([CLASSIC_PAGE], [chunk("Hello"), error])
-    with pytest.raises(MyIncompleteReplyError) as caught:
-        ChatgptFree(SITE, session=session).complete("Hi")
-    assert (caught.value, caught.value.partial) == (error, "Hello")
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_of_each_kind_after_some_text_is_an_incomplete_reply(kind):
+    class Mine(kind):
+        pass
+
+    error = Mine("Mine.", partial="not this")
+    _, broken = read_answer(chunk("Hello"), error)
+    assert broken.partial == "Hello"
+    if kind is IncompleteReplyError:
+        assert broken is error
+    else:
+        words = f"the answer broke off: {error}"
+        assert (type(broken), str(broken)) == (IncompleteReplyError, words)
+        assert broken.__cause__ is error
 
 
 # ------------------------------------------------------ Requests: a time limit for the whole call
@@ -4761,6 +4859,29 @@ def test_async_code_calls_it_in_a_thread():
 
 
 # ------------------------------------------------------------- Client: errors, tracebacks, the log
+
+
+def test_the_public_errors_are_all_kinds_of_one():
+    kinds = [kind for _, kind in inspect.getmembers(chatgptfree, inspect.isclass)]
+    kinds = [kind for kind in kinds if issubclass(kind, ChatgptFreeError)]
+    assert set(kinds) == set(ERRORS) == set(IS_LOOKED_UP_AGAIN)
+    assert {kind.__name__ for kind in kinds} <= set(chatgptfree.__all__)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_is_made_of_words_and_keywords(kind):
+    error = kind("It failed.")
+    assert (error.args, error.partial, error.retry_after) == (("It failed.",), "", None)
+    assert kind().args == ("",)
+    with pytest.raises(TypeError):
+        kind("It failed.", "some text")
+
+
+@pytest.mark.parametrize("words", ["It failed.", "It failed"])
+def test_the_advice_of_a_blocked_error_stands_behind_its_words_and_apart(words):
+    error = BlockedError(words)
+    assert (error.args, error.advice) == ((words,), ADVICE)
+    assert str(error) == f"It failed. {ADVICE}"
 
 
 @pytest.mark.parametrize(
@@ -4948,15 +5069,36 @@ def test_a_client_with_a_callers_session_says_why_it_cannot_be_pickled():
         pickle.dumps(ChatgptFree(SITE, session=requests.Session()))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [ChatgptFreeError, ChatNotFoundError, BlockedError, RateLimitError, IncompleteReplyError],
+class OwnLimitError(RateLimitError):
+    """A caller's, whose constructor takes other arguments."""
+
+    def __init__(self, shop, seconds):
+        super().__init__(f"{shop} is closed.", partial="some text", retry_after=seconds)
+        self.shop = shop
+
+
+each_copy = pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))],
+    ids=["copy", "deepcopy", "pickle"],
 )
-def test_an_error_can_be_pickled_with_all_it_holds(kind):
+
+
+@each_copy
+@pytest.mark.parametrize("kind", ERRORS)
+def test_a_copy_of_an_error_has_all_it_holds(kind, again):
     error = kind("It failed.", partial="some text", retry_after=7.0)
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), again.args, str(again)) == (kind, ("It failed.",), str(error))
-    assert (again.partial, again.retry_after) == ("some text", 7.0)
+    copied = again(error)
+    assert copied is not error
+    assert (type(copied), copied.args, str(copied)) == (kind, ("It failed.",), str(error))
+    assert (copied.partial, copied.retry_after) == ("some text", 7.0)
+
+
+@each_copy
+def test_a_copy_of_an_error_with_a_constructor_of_its_own_has_all_it_holds(again):
+    copied = again(OwnLimitError("Ann's", 7.0))
+    assert (type(copied), copied.shop, str(copied)) == (OwnLimitError, "Ann's", "Ann's is closed.")
+    assert (copied.partial, copied.retry_after) == ("some text", 7.0)
 
 
 @pytest.mark.parametrize(
