@@ -4633,6 +4633,88 @@ def test_text_is_read_from_a_raw_body_piece_by_piece():
     assert list(texts) == ["Hel", "lo"]
 
 
+class OwnError(Exception):
+    """Not the site's and not the network's, as the timers of job queues are."""
+
+
+OWN_ERRORS = [ValueError("my own check failed"), OwnError("time is up"), RuntimeError("no")]
+each_own_error = pytest.mark.parametrize(
+    "error", OWN_ERRORS, ids=lambda error: type(error).__name__
+)
+
+
+@each_own_error
+@pytest.mark.parametrize(
+    ("session_with", "requests_made"),
+    [
+        pytest.param(lambda error: PartsSession(error, ()), 1, id="sending, page"),
+        pytest.param(lambda error: PartsSession(["<p>", error], ()), 1, id="page"),
+        pytest.param(
+            lambda error: PartsSession([CURRENT_PAGE], (), error), 2, id="sending, ticket"
+        ),
+        pytest.param(lambda error: PartsSession([CURRENT_PAGE], (), [error]), 2, id="ticket"),
+        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], error), 2, id="sending, answer"),
+        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [ROLE, error]), 2, id="answer"),
+        pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [HI, error]), 2, id="after text"),
+        pytest.param(lambda error: PartsSession([CURRENT_PAGE], [HI, error]), 3, id="current"),
+    ],
+)
+def test_an_exception_of_a_sessions_own_goes_out_as_it_is(error, session_with, requests_made):
+    assert_it_goes_out_as_it_is(session_with(error), error, requests_made)
+
+
+def in_a_hook(error, is_time):
+    """Options with a hook that fails when it is time."""
+
+    def hook(response, **_):
+        if is_time(response.request):
+            raise error
+
+    return {"hooks": {"response": hook}}
+
+
+def in_auth(error, is_time):
+    """Options with a function for `auth` that fails when it is time."""
+
+    def auth(request):
+        if is_time(request):
+            raise error
+        return request
+
+    return {"auth": auth}
+
+
+@each_own_error
+@pytest.mark.parametrize("where", [in_a_hook, in_auth])
+@pytest.mark.parametrize("asked", range(3), ids=["page", "ticket", "answer"])
+def test_an_exception_of_a_hook_or_of_auth_goes_out_as_it_is(mock, error, where, asked):
+    """It fails for the first of these requests, and nothing is asked behind it."""
+    add_current(mock, CURRENT_ANSWER)
+    count = itertools.count()
+    with pytest.raises(type(error)) as caught:
+        ChatgptFree(SITE, **where(error, lambda request: next(count) == asked)).complete("Hi")
+    assert caught.value is error
+    assert next(count) == asked + 1
+
+
+@each_own_error
+def test_an_exception_of_a_hook_while_a_chat_is_looked_up_again_goes_out_as_it_is(mock, error):
+    add_classic(mock, EXPIRED)
+    looks_again = in_a_hook(error, lambda request: "_=" in request.url)
+    with pytest.raises(type(error)) as caught:
+        ChatgptFree(SITE, **looks_again).complete("Hi")
+    assert caught.value is error
+
+
+@each_own_error
+def test_an_exception_of_a_hook_at_a_redirect_goes_out_as_it_is(mock, error):
+    mock.get(SITE + "/", status=302, headers={"Location": "/help/"})
+    with pytest.raises(type(error)) as caught:
+        ChatgptFree(SITE, **in_a_hook(error, lambda request: True)).complete("Hi")
+    assert caught.value is error
+    assert len(mock.calls) == 1
+
+
 IS_LOOKED_UP_AGAIN = {
     ChatgptFreeError: True,
     ChatNotFoundError: True,
@@ -4710,6 +4792,81 @@ def test_a_call_that_takes_too_long_before_any_text_is_a_time_out(clock, parts, 
         ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
     assert str(caught.value) == TOO_LONG
     assert len(session.fields) == requests_made
+
+
+def test_the_time_of_a_call_begins_with_its_first_text(clock):
+    for ask in (ChatgptFree.stream, lambda bot, prompt: bot.conversation().stream(prompt)):
+        session = PartsSession([CLASSIC_PAGE], clock.moved(4, CLASSIC_ANSWER))
+        texts = ask(ChatgptFree(SITE, session=session, max_time=5), "Hi")
+        clock.now += 6
+        assert "".join(texts) == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "sent"),
+    [
+        pytest.param(None, [(5, 5), (3, 3), (2, 2)], id="default"),
+        pytest.param(math.inf, [(5, 5), (3, 3), (2, 2)], id="for ever"),
+        pytest.param(4, [(4, 4), (3, 3), (2, 2)], id="a short one"),
+        pytest.param((2.5, 30), [(2.5, 5), (2.5, 3), (2, 2)], id="a short one for connecting"),
+        pytest.param((None, 2.5), [(5, 2.5), (3, 2.5), (2, 2)], id="a short one for reading"),
+    ],
+)
+def test_no_time_out_is_longer_than_what_is_left_of_max_time(clock, timeout, sent):
+    """The page takes two seconds, and the ticket one."""
+    page, ticket = clock.moved(2, CURRENT_PAGE), clock.moved(1, CACHED)
+    session = PartsSession(page, [CURRENT_ANSWER], ticket)
+    ChatgptFree(SITE, session=session, timeout=timeout, max_time=5).complete("Hi")
+    timeouts = [options["timeout"] for options in session.options]
+    pairs = [timeout if isinstance(timeout, tuple) else (timeout, timeout) for timeout in timeouts]
+    assert pairs == sent
+
+
+def late(clock, *pieces):
+    """Pieces, and a time-out when the call has lasted too long."""
+    yield from pieces
+    clock.now += 6
+    raise requests.ReadTimeout("nothing came for 120 seconds")
+
+
+class LateSession(PartsSession):
+    """Sends each request too late, from the one with this number on."""
+
+    def __init__(self, clock, number):
+        super().__init__([CURRENT_PAGE], [CURRENT_ANSWER])
+        self.clock, self.number = clock, number
+
+    def respond_to(self, url, fields, options):
+        response = super().respond_to(url, fields, options)
+        if len(self.fields) == self.number:
+            self.clock.now += 6
+            raise requests.ConnectTimeout("nothing came for 120 seconds")
+        return response
+
+
+@pytest.mark.parametrize(
+    "session_of",
+    [
+        pytest.param(lambda clock: LateSession(clock, 1), id="sending, page"),
+        pytest.param(lambda clock: LateSession(clock, 2), id="sending, ticket"),
+        pytest.param(lambda clock: LateSession(clock, 3), id="sending, answer"),
+        pytest.param(lambda clock: PartsSession(late(clock), ()), id="page"),
+        pytest.param(lambda clock: PartsSession([CURRENT_PAGE], (), late(clock)), id="ticket"),
+        pytest.param(lambda clock: PartsSession([CLASSIC_PAGE], late(clock, ROLE)), id="answer"),
+    ],
+)
+def test_the_words_of_max_time_win_over_those_of_a_time_out(clock, session_of):
+    with pytest.raises(requests.Timeout) as caught:
+        ChatgptFree(SITE, session=session_of(clock), max_time=5).complete("Hi")
+    assert told(caught.value) == (requests.Timeout, TOO_LONG)
+
+
+def test_the_words_of_max_time_win_after_some_text_too(clock):
+    session = PartsSession([CLASSIC_PAGE], late(clock, chunk("Hello")))
+    with pytest.raises(IncompleteReplyError) as caught:
+        ChatgptFree(SITE, session=session, max_time=5).complete("Hi")
+    assert str(caught.value) == f"the answer broke off: {TOO_LONG}"
+    assert caught.value.partial == "Hello"
 
 
 def test_a_call_that_takes_too_long_after_some_text_is_an_incomplete_reply(clock):
@@ -9114,6 +9271,15 @@ def test_a_call_over_its_max_time_asks_for_no_answer(clock):
         ChatgptFree(site.url, max_time=2).complete("Hi")
     assert str(caught.value) == "the call took longer than max_time, 2 seconds"
     assert (messages_to(site), streams_of(site)) == (["Hi"], [])
+
+
+@pytest.mark.parametrize("where", ["page", "answer"])
+def test_a_silent_site_holds_a_call_no_longer_than_max_time(where):
+    caught = failing_call(
+        stall if where == "page" else CLASSIC_PAGE, stall, timeout=60, max_time=0.2
+    )
+    words = "the call took longer than max_time, 0.2 seconds"
+    assert (caught.type, caught.words) == (requests.Timeout, words)
 
 
 def test_a_call_over_its_max_time_follows_no_redirect(clock):
