@@ -1341,8 +1341,9 @@ def _as_it_is(name: str, value: Any) -> Any:
 def _checked_headers(name: str, headers: Mapping[Any, Any]) -> dict[str, Any]:
     checked = _checked_texts(name, headers, bytes, type(None))
     for key in checked:
-        if not key.isascii() or not re.fullmatch(r"[^:\s][^:]*", key):
-            raise ValueError(f"headers[{key!r}] can't be sent: that is no name of a header")
+        if not re.fullmatch(r"[!-9;-~]+", key):
+            wanted = "its name must be ASCII, without blanks and ':'"
+            raise ValueError(f"headers[{key!r}] can't be sent: {wanted}")
     return checked
 
 

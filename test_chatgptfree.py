@@ -3003,7 +3003,7 @@ NO_PROXY_HOST = "proxy must name a host and may name a port: http://host:port"
 UNQUOTED = "proxy has a password that needs quoting: say %23 for # and %2F for /"
 TWO_NUMBERS = "timeout has two numbers in its tuple, for connecting and for reading"
 NOT_ONE_LINE = "{} can't be sent: it must be one line of Latin-1"
-NO_HEADER_NAME = "headers[{!r}] can't be sent: its name must be ASCII, without ':'"
+NO_HEADER_NAME = "headers[{!r}] can't be sent: its name must be ASCII, without blanks and ':'"
 NO_FLOAT = "{} must be a number of seconds that a float can hold"
 WRONG_VALUES = [
     ({"timeout": -1}, "timeout must be over 0 seconds, not -1"),
