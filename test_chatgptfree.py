@@ -6622,6 +6622,10 @@ RIGHT_TO_LEFT = {
         "- `a` אב",
         '<ul dir="rtl"><li dir="auto"><code dir="ltr">a</code> אב</li></ul>',
     ),
+    "list whose first item has no letter": (
+        "- 1\n- אב",
+        '<ul dir="rtl"><li dir="auto">1</li><li dir="auto">אב</li></ul>',
+    ),
     "list in a list": (
         "- a\n  - אב",
         '<ul><li dir="auto">a<ul dir="rtl"><li dir="auto">אב</li></ul></li></ul>',
