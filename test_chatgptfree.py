@@ -6862,6 +6862,7 @@ MANY_FORMULAS = {
     "in another script": ("$" + "中" * 333 + "a$ ", 14),
     "chemistry": (r"$\ce{" + "H" * 180 + "}$ ", 20),
     "arrows": (r"$\xrightarrow{" + "a" * 234 + "}$ ", 15),
+    "fractions": (r"$\cfrac1{" + "a" * 239 + "}$ ", 15),
     "boxes": (r"$\boxed{" + "a" * 240 + "}$ ", 15),
 }
 
