@@ -4656,6 +4656,9 @@ each_own_error = pytest.mark.parametrize(
         pytest.param(lambda error: PartsSession([CLASSIC_PAGE], error), 2, id="sending, answer"),
         pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [ROLE, error]), 2, id="answer"),
         pytest.param(lambda error: PartsSession([CLASSIC_PAGE], [HI, error]), 2, id="after text"),
+        pytest.param(
+            lambda error: PartsSession([CLASSIC_PAGE], [HI + STOP, error]), 2, id="after the last"
+        ),
         pytest.param(lambda error: PartsSession([CURRENT_PAGE], [HI, error]), 3, id="current"),
     ],
 )
@@ -4996,6 +4999,27 @@ def test_the_functions_are_the_methods_of_one_object(name):
     assert function.__self__ is chatgptfree.complete.__self__
 
 
+@pytest.mark.parametrize("name", ["_nonce", "_post_id"])
+def test_the_nonce_and_the_post_id_are_read_only(name):
+    with pytest.raises(AttributeError):
+        setattr(ChatgptFree(SITE), name, "1")
+
+
+class Shouting(ChatgptFree):
+    """A subclass whose streams are another text."""
+
+    def stream(self, *args, **options):
+        for text in super().stream(*args, **options):
+            yield text.upper()
+
+
+@pytest.mark.parametrize("ask", ["complete", "message", "conversation"])
+def test_only_stream_itself_goes_through_a_stream_of_a_subclass(ask):
+    bot = Shouting(SITE, session=StubSession(CLASSIC_PAGE, CLASSIC_ANSWER))
+    assert "".join(bot.stream("Hi")) == "HELLO, WÖRLD 🌍"
+    assert "".join(CALLERS[ask](bot)) == "Hello, wörld 🌍"
+
+
 def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
     add_classic(mock, CLASSIC_ANSWER)
     provider = ChatgptFree(SITE)
@@ -5187,7 +5211,14 @@ def test_a_client_whose_address_is_changed_asks_the_other_site(without_pauses):
         assert answers == ["one", "two", "one"]
 
 
-# -------------------------------------------------------------------------------- Client: pickling
+# ------------------------------------------------------------------------ Client: copies, pickling
+
+
+each_copy = pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))],
+    ids=["copy", "deepcopy", "pickle"],
+)
 
 
 class Terse(ChatgptFree):
@@ -5206,14 +5237,21 @@ def test_a_client_can_be_pickled_with_its_address_and_options(mock):
     assert (request.headers["X-Team"], request.req_kwargs["timeout"]) == ("blue", 7)
 
 
-def test_a_pickled_client_is_the_same_guest_and_knows_the_chats(mock):
-    add_current(mock, CURRENT_ANSWER)
+@each_copy
+def test_a_copy_of_a_client_is_the_same_guest_and_knows_the_chats(mock, again, protocol):
+    """So a pool of processes is one guest, and looks at the page once."""
+    if protocol == "classic":
+        add_classic(mock, CLASSIC_ANSWER)
+    else:
+        add_current(mock, CURRENT_ANSWER)
     bot = ChatgptFree(SITE)
     bot.list_models()
-    for _ in range(2):
-        pickle.loads(pickle.dumps(bot)).complete("Hi")
-    assert len({fields["session_id"] for fields in forms(mock, "GET") if fields}) == 1
-    assert len(page_requests(mock)) == 1
+    for client in (again(bot), again(bot), bot):
+        client.complete("Hi")
+    names = ("session_id", "wpaicg_chat_client_id")
+    fields = [fields_of(call.request) for call in mock.calls]
+    guests = [form[name] for form in fields for name in names if name in form]
+    assert (len(guests), len(set(guests)), len(page_requests(mock))) == (3, 1, 1)
 
 
 def test_a_pickled_client_of_a_subclass_is_one_of_it():
@@ -5232,13 +5270,6 @@ class OwnLimitError(RateLimitError):
     def __init__(self, shop, seconds):
         super().__init__(f"{shop} is closed.", partial="some text", retry_after=seconds)
         self.shop = shop
-
-
-each_copy = pytest.mark.parametrize(
-    "again",
-    [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))],
-    ids=["copy", "deepcopy", "pickle"],
-)
 
 
 @each_copy
@@ -5837,14 +5868,121 @@ def test_what_an_assigned_message_lacks_is_named():
         chat.stream("Hi")
 
 
-def test_a_conversation_that_was_pickled_takes_its_history_along(protocol):
+@each_copy
+def test_a_copy_of_a_conversation_has_its_history_and_does_not_share_the_sites_memory(
+    again, protocol
+):
     with Site(say_hello, LOCAL_PAGES[protocol]) as site, ChatgptFree(site.url) as bot:
         chat = bot.conversation()
         chat.complete("My name is Ann.")
-        pickle.loads(pickle.dumps(chat)).complete("What is my name?")
-        assert messages_to(site)[-1] == dialogue_text([*ASKED_BEFORE, NEW])
-        conversations = {form["conversation_uuid"] for form in streams_of(site)}
-        assert len(conversations) == (2 if protocol == "current" else 0)
+        copied = again(chat)
+        copied.complete("What is my name?")
+        assert messages_to(site)[1] == dialogue_text([*ASKED_BEFORE, NEW])
+        assert chat.messages == ASKED_BEFORE
+        for each in (chat, copied):
+            each.complete("And yours?")
+            assert messages_to(site)[-1] == message_for(protocol, each.messages[:-1])
+        if protocol == "current":
+            assert conversations_of(site) == [0, 1, 0, 1]
+
+
+def test_of_two_streams_begun_early_one_goes_on_with_the_sites_memory():
+    with Site(say_hello, LOCAL_CURRENT) as site, ChatgptFree(site.url) as bot:
+        chat = bot.conversation()
+        chat.complete("My name is Ann.")
+        asked = {"role": "user", "content": "And yours?"}
+        first, second = chat.stream("What is my name?"), chat.stream("And yours?")
+        assert (next(first), next(second)) == ("Hello ", "Hello ")
+        assert (list(first), list(second)) == (["Ann."], ["Ann."])
+        assert messages_to(site)[1:] == ["What is my name?", dialogue_text([*ASKED_BEFORE, asked])]
+        assert conversations_of(site) == [0, 0, 1]
+
+
+class ForgetfulSession(StubSession):
+    """A current site whose model sees the last 15 messages of each conversation.
+
+    `texts_for` takes what the site remembers of a conversation, and returns its next messages. A
+    `start` goes before each. `seen` has what the model saw for each question, `asked` the message
+    and its conversation's number.
+    """
+
+    def __init__(self, start, texts_for):
+        super().__init__(CURRENT_PAGE)
+        self.start, self.texts_for = start, texts_for
+        self.memory, self.seen, self.asked = {}, [], []
+
+    def respond_to(self, url, fields, options):
+        if "cache_key" in fields:
+            message = self.fields[-1]["message"]
+            remembered = self.memory.setdefault(fields["conversation_uuid"], [])
+            texts = self.texts_for(remembered)
+            remembered.append(message)
+            self.seen.append("\n".join(remembered[-15:]))
+            self.asked.append((message, list(self.memory).index(fields["conversation_uuid"])))
+            remembered.extend(texts)
+            self.answer = [*(self.start + data({"delta": text}) for text in texts), CURRENT_DONE]
+        return super().respond_to(url, fields, options)
+
+
+MESSAGE_START = event("message_start", {"message_id": "m"})
+GREETING = ["Welcome!", "Yes."]
+
+
+@pytest.mark.parametrize(
+    ("start", "texts_for", "questions"),
+    [
+        pytest.param(MESSAGE_START, lambda remembered: ["Yes."], 7, id="answers"),
+        pytest.param("", lambda remembered: ["Yes."], 7, id="answers without a start"),
+        pytest.param(
+            MESSAGE_START,
+            lambda remembered: ["Yes."] if remembered else GREETING,
+            7,
+            id="a greeting at first",
+        ),
+        pytest.param(MESSAGE_START, lambda remembered: GREETING, 5, id="greetings"),
+    ],
+)
+def test_a_long_conversation_forgets_nothing_of_which_a_site_shows_15_messages(
+    start, texts_for, questions
+):
+    """So many questions go into each conversation of the site's: the first with all of it."""
+    session = ForgetfulSession(start, texts_for)
+    chat = ChatgptFree(SITE, session=session).conversation("Be terse.")
+    asked = [f"Question {number}?" for number in range(40)]
+    for question in asked:
+        chat.complete(question)
+    for number, seen in enumerate(session.seen):
+        said = ["Be terse.", *asked[: number + 1]]
+        assert [text for text in said if text not in seen] == []
+    for number, (message, conversation) in enumerate(session.asked):
+        assert conversation == number // questions
+        assert (message == asked[number]) is (number % questions > 0)
+
+
+def test_messages_that_are_objects_become_dicts():
+    session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
+    given = [Message("user", "1"), Message("assistant", None)]
+    chat = ChatgptFree(SITE, session=session).conversation("Be terse.", messages=given)
+    before = [
+        INSTRUCTIONS,
+        {"role": "user", "content": "1"},
+        {"role": "assistant", "content": None},
+    ]
+    assert chat.messages == before
+    chat.messages.append(Message("user", "2"))
+    chat.complete("3")
+    said = [*before, {"role": "user", "content": "2"}, {"role": "user", "content": "3"}]
+    assert chat.messages == [*said, said_by_bot("Hello, wörld 🌍")]
+    texts = ["System: Be terse.", "User: 1", "Assistant: ", "User: 2", "User: 3", "Assistant:"]
+    assert session.fields[-1]["message"] == "\n".join(texts)
+
+
+def test_content_of_none_is_kept_in_the_sites_memory_as_no_text():
+    session = StubSession(CURRENT_PAGE, CURRENT_ANSWER)
+    chat = ChatgptFree(SITE, session=session).conversation(messages=[Message("assistant", None)])
+    chat.complete("Hi")
+    chat.complete("And now?")
+    assert session.fields[-2]["message"] == "And now?"
 
 
 @pytest.mark.parametrize("answer", ["a\ud83d", "a\udfff"], ids=ascii)
@@ -5855,10 +5993,11 @@ def test_a_conversation_goes_on_after_half_a_character(answer):
     assert [message["content"] for message in chat.messages[::2]] == ["Hi", "And now?"]
 
 
-def test_a_conversation_of_a_long_answer_takes_linear_time():
+@pytest.mark.parametrize("way", ["stream", "conversation"])
+def test_a_long_answer_takes_linear_time(way):
     def talk(count):
         session = StubSession(CLASSIC_PAGE, *[chunk("a" * 1000)] * count, DONE)
-        ChatgptFree(SITE, session=session).conversation().complete("Hi")
+        CALLERS[way](ChatgptFree(SITE, session=session))
 
     assert_linear_growth(talk, 500)  # a copy for each piece would take quadratic time
 
@@ -9281,7 +9420,7 @@ def test_a_call_over_its_max_time_asks_for_no_answer(clock):
 @pytest.mark.parametrize("where", ["page", "answer"])
 def test_a_silent_site_holds_a_call_no_longer_than_max_time(where):
     caught = failing_call(
-        stall if where == "page" else CLASSIC_PAGE, stall, timeout=60, max_time=0.2
+        stall if where == "page" else CLASSIC_PAGE, stall, timeout=9, max_time=0.2
     )
     words = "the call took longer than max_time, 0.2 seconds"
     assert (caught.type, caught.words) == (requests.Timeout, words)
