@@ -9344,6 +9344,52 @@ def test_a_stall_after_some_text_is_an_incomplete_reply():
     assert (str(caught.value), caught.value.partial) == (words, "Hello wörld")
 
 
+def signal_until_it_leaves(handler):
+    """Signal the main thread again and again, until the client has left."""
+    attempts = 100
+    # by the first signal the client has read what came, and waits
+    while attempts and not select.select([handler.connection], [], [], 0.03)[0]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        attempts -= 1
+    handler.close_connection = True
+    handler.server.gone.set()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
+@pytest.mark.parametrize("error", [OwnError("time is up"), ValueError("no")], ids=repr)
+@pytest.mark.parametrize(
+    "came",
+    [
+        pytest.param(ROLE, id="before text"),
+        pytest.param(chunk("Hello"), id="after text"),
+        pytest.param(chunk("Hello") + DONE, id="behind the answer"),
+    ],
+)
+def test_an_exception_of_a_signal_handler_goes_out_as_it_is(came, error, patient):
+    """So the timers of job queues end a job. Nothing is asked again."""
+    errors = [error]
+
+    def on_signal(number, frame):
+        is_waiting = frame.f_code.co_filename == socket.__file__
+        if errors and is_waiting:
+            raise errors.pop()
+
+    def answer(handler, form):
+        handler.chunks(came, end=False)
+        signal_until_it_leaves(handler)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot:
+        before = signal.signal(signal.SIGUSR1, on_signal)
+        try:
+            with pytest.raises(type(error)) as caught:
+                bot.complete("Hi")
+        finally:
+            site.gone.wait(10)
+            signal.signal(signal.SIGUSR1, before)
+        assert caught.value is error
+        assert len(site.asked) == 2
+
+
 def reset_at_once(handler, *_):
     handler.head(Transfer_Encoding="chunked")
     handler.hang_up(reset=True)
@@ -9478,6 +9524,54 @@ def test_a_content_encoding_that_is_no_compression_is_ignored(encoding):
         assert bot.complete("Hi") == "Hello"
 
 
+def not_readable(encoding):
+    words = f"the site's words are in the encoding {encoding!r}, which can't be read here"
+    return f"{words}: send no Accept-Encoding of your own, or install a package that reads it"
+
+
+def send_unreadable(encoding, status=200):
+    def send(handler, *_):
+        handler.head(status, Content_Encoding=encoding, Content_Length="9")
+        handler.wfile.write(b"\x0b\x02\x80Hello\x03")
+
+    return send
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "dcb"])
+@pytest.mark.parametrize(
+    ("page", "answer", "words"),
+    [
+        pytest.param(send_unreadable, None, "{}", id="page"),
+        pytest.param(None, send_unreadable, "{}", id="answer"),
+        pytest.param(
+            lambda encoding: send_unreadable(encoding, 503), None, "HTTP 503: {}", id="refused page"
+        ),
+        pytest.param(
+            None, lambda encoding: send_unreadable(encoding, 403), "HTTP 403: {}", id="refusal"
+        ),
+    ],
+)
+@each_session
+def test_a_body_in_an_encoding_that_cannot_be_read_is_an_error_that_names_it(
+    page, answer, words, encoding, session
+):
+    if encoding in urllib3.response.HTTPResponse.CONTENT_DECODERS:
+        pytest.skip(f"a package here reads {encoding}")
+    page = page(encoding) if page else CLASSIC_PAGE
+    answer = answer(encoding) if answer else None
+    caught = failing_call(page, answer, session=session(), headers={"Accept-Encoding": "br"})
+    assert caught.type is ChatgptFreeError
+    assert caught.words == words.format(not_readable(encoding))
+
+
+def test_another_librarys_session_has_decoded_what_its_headers_name():
+    def respond(*pieces, url):
+        return Answer(*pieces, url=url, headers={"content-encoding": "br"})
+
+    session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER, respond=respond)
+    assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello, wörld 🌍"
+
+
 @pytest.mark.parametrize(
     "after", [b"raw bytes" * 200_000, b"\0" * 600, b"x"], ids=["many", "zeros", "one"]
 )
@@ -9597,6 +9691,15 @@ def test_an_answers_redirect_does_not_fill_the_memory_either():
     assert caught.type is ChatgptFreeError
 
 
+def test_a_body_in_tiny_pieces_takes_no_more_memory_than_its_length():
+    """A list of them would take twenty times as much."""
+    filler = "a " * 200_000
+    pieces = (bytes(pair) for pair in zip(*[iter((filler + CLASSIC_PAGE).encode())] * 2))
+    with peak_memory() as peak:
+        ChatgptFree(SITE, session=PartsSession(pieces, [CLASSIC_ANSWER])).complete("Hi")
+        assert peak() < 5 * len(filler)
+
+
 def test_memory_stays_constant_but_for_the_text_itself():
     def peak_of(count):
         answer = Answer(*[chunk("word ").encode()] * count, DONE)
@@ -9627,6 +9730,21 @@ def test_eight_threads_share_one_object_and_one_page(answer, page, patient):
         assert site.connections <= 9
         guests = {form["session_id"] for form in streams_of(site)}
         assert len(guests) == (1 if page == LOCAL_CURRENT else 0)
+
+
+def test_twenty_threads_keep_their_connections_and_log_no_warning(patient, caplog):
+    together = threading.Barrier(20, timeout=10)
+
+    def answer(handler, form):
+        together.wait()
+        classic_answer(handler, form)
+
+    with Site(answer) as site, ChatgptFree(site.url) as bot, ThreadPoolExecutor(20) as pool:
+        bot.list_models()
+        for _ in range(2):
+            assert list(pool.map(bot.complete, ["Hi"] * 20)) == ["Hi"] * 20
+        assert site.connections <= 21
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 class ExpiringSite(Site):
@@ -9710,7 +9828,27 @@ def test_a_failed_look_at_the_page_is_shared_by_all_who_wait_for_it(fail, kind, 
         errors = [call.exception(20) for call in calls]
         assert [type(error) for error in errors] == [kind] * 4
         assert len({str(error) for error in errors}) == 1
+        # each thread has its own, with a traceback of its own
+        assert len(set(map(id, errors))) == 4
         assert len(site.asked) == 1
+
+
+class CannotBeCopiedError(OSError):
+    def __init__(self, host, port):
+        super().__init__(f"{host}:{port}")
+
+
+def test_a_failure_that_cannot_be_copied_is_shared_too(waits):
+    error = CannotBeCopiedError("site.example", 443)
+
+    def respond(*_, **options):
+        waits.acquire(timeout=10)
+        raise error
+
+    bot = ChatgptFree(SITE, session=StubSession("", respond=respond))
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(bot.complete, "Hi") for _ in range(2)]
+        assert [call.exception(10) for call in calls] == [error, error]
 
 
 def test_a_failure_is_shared_only_by_those_who_asked_alike(waits):
@@ -9823,6 +9961,58 @@ def test_a_generator_that_is_not_started_makes_no_request():
     with Site(classic_answer) as site:
         ChatgptFree(site.url).stream("Hi").close()
         assert site.asked == []
+
+
+class WatchingAnswer(Answer):
+    """A response that notes which generators each of its pieces goes through, itself first."""
+
+    def iter_content(self, size):
+        for piece in super().iter_content(size):
+            self.generators = []
+            frame = inspect.currentframe()
+            while frame is not None:
+                if frame.f_code.co_flags & inspect.CO_GENERATOR:
+                    self.generators.append(frame.f_code.co_name)
+                frame = frame.f_back
+            yield piece
+
+
+@pytest.mark.parametrize(("way", "most"), [("stream", 5), ("conversation", 6)])
+def test_a_piece_of_text_goes_through_few_generators(way, most):
+    """Each takes time for each piece."""
+    answers = []
+
+    def respond(*pieces, url):
+        answers.append(WatchingAnswer(*pieces, url=url))
+        return answers[-1]
+
+    session = StubSession(CLASSIC_PAGE, chunk("Hi"), DONE, respond=respond)
+    CALLERS[way](ChatgptFree(SITE, session=session))
+    generators = answers[-1].generators
+    assert generators[0] == "iter_content"
+    assert len(generators) <= most
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("mine"),
+        TimeoutError("mine"),
+        requests.ConnectionError("mine"),
+        RateLimitError("mine"),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("way", ["stream", "conversation"])
+def test_what_is_thrown_into_a_generator_is_the_callers_own(error, way):
+    bot = ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, HI, BYE, DONE))
+    texts = bot.stream("Hi") if way == "stream" else bot.conversation().stream("Hi")
+    assert next(texts) == "Hi"
+    with pytest.raises(type(error)) as caught:
+        texts.throw(error)
+    assert (caught.value, caught.value.__cause__) == (error, None)
+    assert list(texts) == []
 
 
 def close(stream):
