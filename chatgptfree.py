@@ -690,7 +690,7 @@ class _EventReader:
         return events
 
 
-def _events(pieces: Iterable[bytes]) -> Iterator[_Event]:
+def _events(pieces: Iterable[bytes]) -> Generator[_Event, None, None]:
     """Yield the events of a stream."""
     reader = _EventReader()
     for line in _lines(pieces):
@@ -1881,7 +1881,7 @@ class _LocationTaker:
         hooks: the caller's, which count in place of the session's, as `requests` has it.
         """
         hooks = hooks or {}
-        others = hooks.get("response") or session.hooks["response"]
+        others = hooks.get("response") or session.hooks.get("response") or []
         if callable(others):
             others = [others]
         return {**hooks, "response": [*others, self]}
@@ -2590,8 +2590,8 @@ class _Call:
     chats: tuple[_Chat, ...]
     chat: _Chat
     memory: _Memory
-    pieces: Iterator[bytes]
-    events: Iterator[_Event]
+    pieces: Generator[bytes, None, None]
+    events: Generator[_Event, None, None]
 
     def texts(self) -> Generator[str, None, Reply]:
         """Yield the text of the answer as it comes, and return it whole."""
@@ -2630,6 +2630,9 @@ class _Call:
         """Leave the response, if there is one."""
         if self.response is not None:
             self.response.close()
+            # their frames lead back to this object, and would keep it alive for long
+            self.events.close()
+            self.pieces.close()
 
     def _next_text(self) -> str:
         """The next piece of text, "" behind the last.
@@ -2757,12 +2760,13 @@ class _Call:
         question = _Question(
             message, options.image, options.web_search, self.site.guest, memory.conversation
         )
-        self.response = chat.open_answer(self.transport, question)
+        response = chat.open_answer(self.transport, question)
         self.silent_bytes = 0
-        self.pieces = self._answer_pieces(self.response)
+        self.pieces = self._answer_pieces(response)
         self.events = _events(self.pieces)
+        self.response = response
 
-    def _answer_pieces(self, response: Response) -> Iterator[bytes]:
+    def _answer_pieces(self, response: Response) -> Generator[bytes, None, None]:
         """Yield the pieces of a body, as long as there is text among them and time left."""
         for piece in _pieces(response):
             self.silent_bytes += len(piece)

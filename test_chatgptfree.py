@@ -7329,7 +7329,10 @@ class Terminal:
         for _ in range(10):
             self.type(key)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(timeout=2)
+                status = self.process.wait(timeout=2)
+                self.process.stdin.close()
+                self.process.stdout.close()
+                return status
         return self.fail(f"{key!r} does not end it")
 
     def fail(self, words):
