@@ -8330,20 +8330,27 @@ def test_the_file_keeps_its_permissions(mode, yes, capsys, chat_file, ask_with):
 
 
 @pytest.fixture
-def full_disk(chat_file):
-    """No file can be longer than that of the conversation is, and half a message."""
+def ask_on_full_disk(chat_file, ask_with):
+    """As `ask_with`, but no file can be longer than that of the conversation and half a message."""
     resource = pytest.importorskip("resource", reason="there are no limits of POSIX")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (chat_file.stat().st_size + 20, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    def ask(*arguments):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (chat_file.stat().st_size + 20, limits[1]))
+        try:
+            return ask_with(*arguments)
+        finally:
+            # pytest's own output may be in a file, too
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return ask
 
 
 def test_on_a_full_disk_the_file_stays_as_it_was_and_alone(
-    full_disk, yes, capsys, chat_file, ask_with
+    ask_on_full_disk, yes, capsys, chat_file
 ):
     before = chat_file.read_bytes()
-    assert ask_with("And?") == 1
+    assert ask_on_full_disk("And?") == 1
     printed, words = capsys.readouterr()
     assert (printed, words.count("\n")) == ("Yes.\n", 1)
     assert words.startswith(f"chatgptfree: what was said is not saved in {chat_file}: ")
@@ -8352,22 +8359,20 @@ def test_on_a_full_disk_the_file_stays_as_it_was_and_alone(
     assert list(chat_file.parent.iterdir()) == [chat_file]
 
 
-def test_an_answer_that_broke_off_and_cannot_be_saved_is_told_twice(
-    full_disk, mock, capsys, ask_with
-):
+def test_an_answer_that_broke_off_and_cannot_be_saved_is_told_twice(ask_on_full_disk, mock, capsys):
     add_classic(mock, chunk("Well") + data({"error": {"message": "Overloaded"}}))
-    assert ask_with("And?") == 1
+    assert ask_on_full_disk("And?") == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == "chatgptfree: the answer broke off: Overloaded"
     assert second.startswith("chatgptfree: what was said is not saved in ")
 
 
 def test_the_exit_status_is_the_answers_where_nothing_can_be_saved(
-    full_disk, mock, capsys, ask_with, when_printed
+    ask_on_full_disk, mock, capsys, when_printed
 ):
     add_classic(mock, chunk("Well") + chunk("no") + DONE)
     when_printed("no", fail_with(KeyboardInterrupt()))
-    assert ask_with("And?") == 130
+    assert ask_on_full_disk("And?") == 130
 
 
 def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
