@@ -9888,6 +9888,8 @@ def test_a_look_that_is_interrupted_is_taken_over_by_one_who_waits(waits):
 
     def interrupt_once(response, **_):
         if not interrupts:
+            # `requests` loses sight of it
+            response.close()
             interrupts.append(KeyboardInterrupt())
             raise interrupts[0]
 
