@@ -522,6 +522,9 @@ class Site(ThreadingHTTPServer):
     what follows. `asked` has the method, path, headers and fields of each request.
     """
 
+    # a connection that finds no place waits a second before it tries again
+    request_queue_size = 100
+
     def __init__(self, answer, page=CLASSIC_PAGE):
         self.answer, self.page = answer, page
         self.connections, self.asked = 0, []
@@ -9179,6 +9182,134 @@ def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, encoding
         assert site.connections == 2
 
 
+# ------------------------------------------------- Connections on which more than one response came
+
+
+def whole_response(body, status="200 OK"):
+    """A response as its bytes."""
+    raw = body.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nContent-Length: {len(raw)}"
+    return head.encode() + b"\r\n\r\n" + raw
+
+
+def chunked_response(body, status="200 OK"):
+    head = f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head.encode() + (http_chunk(body.encode()) if body else b"") + b"0\r\n\r\n"
+
+
+# After a check or a limit the chat is not looked up again, so the next question comes at once.
+CHECKED = b"CF-Mitigated: challenge\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"
+LIMITED = data(TOKEN_LIMIT)
+WITHOUT_BODY = [
+    pytest.param(b"HTTP/1.1 102 Processing\r\n" + CHECKED + b"\r\n", id="102"),
+    pytest.param(HINTS + b"\r\n", id="103"),
+    pytest.param(HINTS + CHECKED + b"\r\n", id="103, a check"),
+    pytest.param(b"HTTP/1.1 204 No Content\r\n" + CHECKED + b"\r\n", id="204"),
+    pytest.param(b"HTTP/1.1 304 Not Modified\r\n" + CHECKED + b"\r\n", id="304"),
+    pytest.param(whole_response(""), id="empty"),
+    pytest.param(whole_response("", "429 Oh"), id="empty 429"),
+]
+WITH_BODY = [
+    pytest.param(whole_response("oops", "500 Oh"), id="500"),
+    pytest.param(whole_response("oops", "429 Oh"), id="429"),
+    pytest.param(chunked_response("oops", "429 Oh"), id="429 in chunks"),
+    pytest.param(chunked_response(""), id="empty in chunks"),
+    pytest.param(whole_response(LIMITED), id="limit"),
+    pytest.param(chunked_response(LIMITED), id="limit in chunks"),
+    pytest.param(whole_response(json.dumps(TOKEN_LIMIT)), id="JSON limit"),
+    pytest.param(whole_response(HI), id="broken answer"),
+]
+
+
+def send_with_stray(handler, stray, response):
+    """Send another response before the one that is due.
+
+    That comes when the next request has come on the same connection, or if none comes soon.
+    """
+    if stray:
+        handler.wfile.write(stray)
+        select.select([handler.connection], [], [], 0.1)
+    handler.wfile.write(response)
+
+
+def send_before_even_ones(stray):
+    """A site that sends this before its answer to each question of an even number."""
+
+    def answer(handler, form):
+        is_even = int(form["message"]) % 2 == 0
+        answer = whole_response(chunk(f"answer to {form['message']}") + DONE)
+        send_with_stray(handler, stray * is_even, answer)
+
+    return Site(answer)
+
+
+def assert_nobody_gets_anothers_answer(site, threads, session=None):
+    """The even questions fail, and the odd ones get their answers."""
+
+    def ask(number):
+        try:
+            return bot.complete(str(number))
+        except ChatgptFreeError:
+            return "failed"
+
+    with site, ChatgptFree(site.url, session=session, timeout=5) as bot:
+        bot.list_models()
+        with ThreadPoolExecutor(threads) as pool:
+            heard = list(pool.map(ask, range(2 * threads + 4)))
+    assert heard[::2] == ["failed"] * len(heard[::2])
+    assert heard[1::2] == [f"answer to {number}" for number in range(1, len(heard), 2)]
+
+
+each_number_of_threads = pytest.mark.parametrize("threads", [1, 8], ids=["one thread", "eight"])
+
+
+@each_number_of_threads
+@pytest.mark.parametrize("stray", [*WITHOUT_BODY, *WITH_BODY])
+def test_what_follows_a_response_that_is_no_success_is_nobodys_answer(stray, threads):
+    assert_nobody_gets_anothers_answer(send_before_even_ones(stray), threads)
+
+
+@each_number_of_threads
+@pytest.mark.parametrize("stray", WITHOUT_BODY)
+def test_with_a_callers_session_what_follows_a_response_without_body_is_nobodys(stray, threads):
+    with requests.Session() as session:
+        assert_nobody_gets_anothers_answer(send_before_even_ones(stray), threads, session)
+
+
+@pytest.mark.parametrize(
+    "stray", [HINTS + b"\r\n", whole_response("oops", "429 Oh")], ids=["103", "429"]
+)
+@pytest.mark.parametrize("where", ["page", "ticket", "answer"])
+def test_what_follows_a_failed_page_ticket_or_answer_is_nobodys(stray, where):
+    strays = []
+
+    def page(handler):
+        stray = strays.pop() if strays and where == "page" else b""
+        send_with_stray(handler, stray, whole_response(LOCAL_CURRENT))
+
+    def answer(handler, form):
+        stray = b""
+        if asks_for_ticket(form):
+            body = json.dumps({"success": True, "data": {"cache_key": form["message"]}})
+            asked = "ticket"
+        else:
+            body = data({"delta": f"answer to {form.get('cache_key')}"}) + CURRENT_DONE
+            asked = "answer"
+        if strays and asked == where:
+            stray = strays.pop()
+        send_with_stray(handler, stray, whole_response(body))
+
+    with Site(answer, page) as site, ChatgptFree(site.url, timeout=5) as bot:
+        assert bot.complete("1") == "answer to 1"
+        strays.append(stray)
+        with pytest.raises(ChatgptFreeError):
+            bot.list_models() if where == "page" else bot.complete("2")
+        assert [bot.complete(question) for question in "345"] == [
+            f"answer to {question}" for question in "345"
+        ]
+
+
 # ------------------------------------------------------------------------------- Idle connections
 
 
@@ -9357,7 +9488,7 @@ def signal_until_it_leaves(handler):
     attempts = 100
     # by the first signal the client has read what came, and waits
     while attempts and not select.select([handler.connection], [], [], 0.03)[0]:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
         attempts -= 1
     handler.close_connection = True
     handler.server.gone.set()
