@@ -13,6 +13,7 @@ What several sections use stands first. No test sleeps: where time matters, a se
 client has got the last piece, or a test moves the module's clock.
 """
 
+import ast
 import asyncio
 import base64
 import builtins
@@ -90,6 +91,7 @@ HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
 SITE = "https://site.example"
 AJAX = SITE + "/wp-admin/admin-ajax.php"
+NOBODY = "http://127.0.0.1:9/"  # where no site is
 ERRORS = [ChatgptFreeError, ChatNotFoundError, BlockedError, RateLimitError, IncompleteReplyError]
 
 
@@ -2726,6 +2728,56 @@ CALLERS = {  # each way to ask
 each_way = pytest.mark.parametrize("ask", CALLERS.values(), ids=CALLERS.keys())
 
 
+# What the command line calls each option. It has none for those that are `requests`' own.
+IN_THE_TERMINAL = {
+    "model": "--model",
+    "proxy": "--proxy",
+    "timeout": "--timeout",
+    "cookies": "--cookie",
+    "image": "--image",
+    "web_search": "--search",
+    "max_time": "--max-time",
+    "headers": "--header",
+    "proxies": None,
+    "auth": None,
+    "hooks": None,
+    "cert": None,
+    "verify": None,
+}
+
+
+def typed_options():
+    """The options and their types in the classes for type checkers, which only these execute."""
+    tree = ast.parse(pathlib.Path(MODULE).read_text(encoding="utf-8"))
+    classes = ("RequestOptions", "CompleteOptions", "CallOptions")
+    fields = [
+        field
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name in classes
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+    ]
+    return {field.target.id: ast.unparse(field.annotation) for field in fields}
+
+
+def test_each_list_of_the_options_has_them_all(capsys):
+    with pytest.raises(TypeError) as caught:
+        ChatgptFree(NOBODY).stream("Hi", timout=3)
+    _, _, named = str(caught.value).partition("; the options are ")
+    types = typed_options()
+    parameters = inspect.signature(ChatgptFree.stream).parameters
+    in_signature = {name: parameters[name].annotation for name in parameters if name in types}
+    assert set(named.split(", ")) == set(types) == set(IN_THE_TERMINAL)
+    assert in_signature.items() <= types.items()
+    assert set(parameters) == {"self", "messages", "kwargs", *in_signature}
+    requests_own = {"headers", *(name for name, flag in IN_THE_TERMINAL.items() if flag is None)}
+    assert set(types) - set(in_signature) == requests_own
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert flags >= {flag for flag in IN_THE_TERMINAL.values() if flag}
+
+
 def test_every_request_is_a_stream_without_redirects_and_has_each_header_once():
     session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
     headers = {"accept-encoding": "gzip", "X": "y"}
@@ -2938,7 +2990,6 @@ def test_mapped_calls_carry_the_options_of_the_client():
 # ------------------------------------------------- Requests: mistakes are named before any request
 
 
-NOBODY = "http://127.0.0.1:9/"
 TAKING_OPTIONS = {  # each function that takes options, as a function of the options alone
     "stream": lambda **own: ChatgptFree(NOBODY).stream("Hi", **own),
     "complete": lambda **own: ChatgptFree(NOBODY).complete("Hi", **own),
