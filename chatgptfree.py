@@ -1873,7 +1873,9 @@ class _LocationTaker:
     location: Optional[str] = None
 
     def __call__(self, response: Response, *args: Any, **kwargs: Any) -> None:
-        self.location = response.headers.pop("Location", None)
+        # some libraries' sessions call it twice
+        if "Location" in response.headers:
+            self.location = response.headers.pop("Location")
 
     def behind(self, hooks: Any, session: requests.Session) -> dict[str, Any]:
         """Hooks of a request, with this one behind the others.

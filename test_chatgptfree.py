@@ -65,6 +65,7 @@ import pytest
 import requests
 import responses
 import urllib3
+from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 
 import chatgptfree
@@ -4095,6 +4096,19 @@ def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(location):
     caught = failing_call(answer=redirect_to(location))
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
+
+
+def test_a_redirect_is_followed_where_a_session_calls_its_hooks_twice(mock):
+    """As that of requests-cache does."""
+
+    class Twice(requests.Session):
+        def send(self, request, **options):
+            response = super().send(request, **options)
+            return dispatch_hook("response", request.hooks, response)
+
+    mock.get(SITE + "/old/", status=302, headers={"Location": "/"})
+    add_classic(mock, CLASSIC_ANSWER)
+    assert ChatgptFree(SITE + "/old/", session=Twice()).complete("Hi") == "Hello, wörld 🌍"
 
 
 def test_a_redirect_to_an_endless_address_is_the_sites_error(mock):
