@@ -21,12 +21,12 @@ both: the classic one (releases up to 2.2) and the current one (2.3 and later). 
 tells which. The file is made to be copied beside a script, and needs only `requests`.
 At a terminal, in its folder: `python -m chatgptfree --help`.
 
-The sections stand in the order in which data passes through them. Each uses what stands above it:
+The sections stand in the order in which one needs them. The code of each uses what stands above it:
 
     errors, prompt                  what the caller gets and gives
-    text from sites, tags           reading what nobody has to trust
-    event stream, answer            bytes become events, and events the text of an answer
+    text from sites, tags           reading input that can't be trusted
     words of errors                 what a site reports becomes an exception
+    event stream, answer            bytes become events, and events the text of an answer
     options, requests, chats        how something is sent, and the two protocols
     the site, the call              what outlives a call, and one call from its start to its end
     ChatgptFree                     the client, and conversations
@@ -48,6 +48,7 @@ import logging
 import math
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -56,7 +57,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from email.utils import parsedate_to_datetime
 from http.client import responses
 from http.cookiejar import CookieJar
+from importlib import import_module
+from shutil import copymode
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Optional, Union
+from unicodedata import bidirectional
 from urllib.parse import SplitResult, parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
 try:
@@ -132,13 +137,13 @@ if TYPE_CHECKING:
 
         model: Model
 else:
-    # `typing.get_type_hints` looks these names up, and `Unpack[CallOptions]` becomes `Union[Any]`,
-    # which is Any. The classes themselves would take a fifth of this file's import time.
+    # Only for `typing.get_type_hints`, which evaluates annotations: `Unpack[CallOptions]` is then
+    # `Union[Any]`, that is, Any. The classes would take a fifth of this file's import time.
     Unpack = Union
     RequestOptions = CompleteOptions = CallOptions = Any
 
 # What a site sends beyond these limits is an error, or is left out.
-BODY_LIMIT = 10_000_000  # bytes of a page; bytes of an event stream without any text of an answer
+BODY_LIMIT = 10_000_000  # bytes of a page, or of an event stream between two pieces of text
 LINE_LIMIT = 1_000_000  # bytes of one line of an answer, or of a script in a `data:` URL
 ANSWER_LIMIT = 10_000_000  # bytes of an answer
 ADDRESS_LIMIT = 2_000  # characters of an address: parsers take minutes for some long ones
@@ -151,13 +156,13 @@ ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an e
 IMAGE_LIMIT = 20_000_000  # bytes of an image, as the plugin has it
 MEMORY_LIMIT = 15  # messages of a conversation that a current site shows its model
 TIMEOUT = 120.0  # seconds without a byte, where the caller gives none
-CONNECT_TIMEOUT = 20.0  # seconds for connecting, likewise: a host's dead address is left soon
+CONNECT_TIMEOUT = 20.0  # seconds for connecting, likewise; then the host's next address is tried
 LINGER = 0.25  # seconds to wait for the end of a response after the answer is complete
 IDLE = 4.0  # seconds without a request after which a server may have closed a connection
 NOTICE_AFTER = 2.0  # seconds of waiting for standard input before the user is told
 
-# What a request can raise. The exceptions of `requests` are OSErrors, as are those of other
-# libraries. Some exceptions of urllib3's come through as they are.
+# What a request can raise. The exceptions of `requests` are OSErrors, and so are those of other
+# libraries for HTTP. Those of urllib3 are not, and `requests` lets some of them through.
 _NETWORK_FAILURES = (OSError, HTTPError)
 
 _log = logging.getLogger("chatgptfree")
@@ -204,7 +209,7 @@ def _copied_error(
 ) -> ChatgptFreeError:
     """An error out of its parts, for copies and pickles.
 
-    The constructor isn't called: that of a caller's subclass can take something else.
+    They don't call the constructor, since that of a caller's subclass can take something else.
     """
     error = kind.__new__(kind, *args)
     vars(error).update(attributes)
@@ -226,12 +231,15 @@ class BlockedError(ChatgptFreeError):
     """
 
     advice: ClassVar[str] = (
-        "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
-        "cookies={…}, headers={'User-Agent': …}"
+        "Open the site's page in a browser, then pass on that browser's cookies and its exact "
+        "User-Agent: cookies={…}, headers={'User-Agent': …}"
     )
 
     def __str__(self) -> str:
-        return f"{super().__str__().rstrip('.')}. {self.advice}"
+        words = super().__str__().rstrip(".")
+        if not words:
+            return self.advice
+        return f"{words}. {self.advice}"
 
 
 class RateLimitError(ChatgptFreeError):
@@ -341,6 +349,7 @@ def _turn(message: Any, where: str) -> _Turn:
         if not isinstance(text, str):
             raise TypeError(f"{where}[{key!r}] must be a str, not {type(text).__name__}")
         try:
+            # halves of characters can't be sent
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from error
@@ -367,7 +376,7 @@ def _joined_parts(parts: Iterable[Any], where: str) -> str:
     return "".join(texts)
 
 
-# Patterns for the first bytes of a file.
+# The media types of images, and patterns for the first bytes of a file.
 _IMAGE_PATTERNS = {
     "image/jpeg": rb"\xff\xd8\xff",
     "image/png": rb"\x89PNG\r\n\x1a\n",
@@ -376,7 +385,7 @@ _IMAGE_PATTERNS = {
 
 
 def _image_field(image: Any) -> str:
-    """The form field for an image, which is a path or the bytes of a file."""
+    """The form field that carries an image, which is a path or the bytes of a file."""
     if isinstance(image, (str, os.PathLike)):
         with open(image, "rb") as file:
             image = file.read(IMAGE_LIMIT + 1)
@@ -393,7 +402,7 @@ def _image_field(image: Any) -> str:
 
 
 def _token(value: Any) -> str:
-    """A str or int from the site as text that can be sent back; "" for anything else."""
+    """A nonce or a number from the site as text that can be sent back; "" for anything else."""
     # not `isinstance`: True is an int as well
     if type(value) in (str, int) and str(value).isprintable():
         return str(value)
@@ -402,9 +411,9 @@ def _token(value: Any) -> str:
 
 def _unescape(text: str) -> str:
     """Text without HTML's character references."""
-    # Imported only when it is needed: its table of names would delay the command line's first word.
     if "&" not in text:
         return text
+    # not at the top: its table of names would delay the command line's first word
     from html import unescape
 
     # It fails for numbers of over 4,300 digits. No character's number has nine, so such references
@@ -420,7 +429,7 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-# It says where the value ends, and takes less time than `json.loads`.
+# Unlike `json.loads` it says where the value ends. It also takes less time.
 _decode_json = json.JSONDecoder().raw_decode
 
 
@@ -449,7 +458,7 @@ def _json_objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     end = 0
     failures = 0
     for start in re.finditer(_OBJECT_START, text):
-        # each failed attempt may read the rest of the text
+        # each failed attempt may have read all of the text
         if failures == 5:
             return
         is_inside_the_last_one = start.end() < end
@@ -512,9 +521,9 @@ def _without_half_characters(text: str) -> str:
 #
 # The tags of a page are found in one pass, by one pattern of three parts. Comments, and scripts and
 # the like, are passed over as a whole, since they can hold an old copy of the chat. The third part
-# is a start tag with its attributes. No character is scanned twice: what isn't closed runs to the
-# end of the page, `\Z`. (The standard library's html.parser took 8 to 10 times as long on real
-# pages, and quadratic time on hostile ones.)
+# is a start tag with its attributes. The time is linear: a comment or script that isn't closed runs
+# to the end of the page, `\Z`. (The standard library's html.parser took 8 to 10 times as long on
+# real pages, and quadratic time on hostile ones.)
 
 _TAG = r"""(?isx)
     <
@@ -584,481 +593,10 @@ def _title(page: str) -> str:
     return _one_line(_unescape(title[1]))[:200]
 
 
-# ------------------------------------------------------------------------------------ event stream
-#
-# Bytes become lines, and lines become events: `_lines`, then `_EventReader`. An event is a pair of
-# its name, "" if it has none, and its data: a dict where that is a JSON object, else the text.
-# Sites don't keep to the standard, so the reader is lenient. Lines that are no field of an event,
-# such as an answer as plain JSON or PHP's warnings, count as data of the event that they stand in.
-
-_Event = tuple[str, Union[dict[str, Any], str]]
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of a text, without their ends, however its bytes are cut into pieces."""
-    rest = bytearray()
-    for piece in pieces:
-        whole, newline, begun = piece.rpartition(b"\n")
-        if newline:
-            if rest:
-                whole = bytes(rest) + whole
-                rest.clear()
-            for line in whole.decode("utf-8", "replace").split("\n"):
-                # A PHP file that was saved with a byte order mark sends one before its output.
-                yield line.strip("\r\ufeff")
-        rest += begun
-        # only the unfinished line is held in memory, so only it needs the limit
-        if len(rest) > LINE_LIMIT:
-            raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
-    yield rest.decode("utf-8", "replace").strip("\r\ufeff")
-
-
-class _EventReader:
-    """Puts lines together into events.
-
-    By the standard an event ends at an empty line. But some sites send none, and a caller wants
-    text at once, so a `data:` line is an event of its own. Two kinds of lines wait for the end of
-    their event: a `data:` line that begins a JSON object and doesn't end it, with the lines behind
-    it, and lines that are no field.
-    """
-
-    def __init__(self) -> None:
-        # the name of the event that the lines belong to
-        self.name = ""
-        # the lines that are held, in one buffer: in a list, short ones take ten times their length
-        self.held = io.StringIO()
-        # True while they have the beginning of a JSON object from a `data:` line
-        self.holds_data = False
-
-    def take(self, line: str) -> Sequence[_Event]:
-        """Take a line, and return the events that it completes."""
-        if line.startswith("data:"):
-            return self._take_data(line[5:].strip())
-        if not line or line.isspace():
-            return self._end_event("")
-        if line.startswith("event:"):
-            return self._end_event(line[6:].strip())
-        if line.endswith("event: message"):
-            # Classic releases don't end the last line of a raw error, `}`, before they name the
-            # next event.
-            self._hold(line[: -len("event: message")])
-            return self._end_event("message")
-        if not line.startswith((":", "id:", "retry:")):
-            self._hold(line)
-        return ()
-
-    def end(self) -> Sequence[_Event]:
-        """Return the events that the end of the stream completes."""
-        return self._end_event("")
-
-    def _hold(self, line: str) -> None:
-        self.held.write(line)
-        self.held.write("\n")
-        if self.held.tell() > BODY_LIMIT:
-            raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} characters that are no event")
-
-    def _take_data(self, data: str) -> Sequence[_Event]:
-        if self.holds_data:
-            self._hold(data)
-            return ()
-        value = _json_object(data)
-        if value is not None:
-            return ((self.name, value),)
-        if data.startswith("{"):
-            self._hold(data)
-            self.holds_data = True
-            return ()
-        return ((self.name, data),)
-
-    def _end_event(self, next_name: str) -> Sequence[_Event]:
-        name = self.name
-        self.name = next_name
-        if not self.held.tell():
-            return ()
-        text = self.held.getvalue()
-        self.held = io.StringIO()
-        self.holds_data = False
-        objects = list(_json_objects(text))
-        if not objects:
-            return ((name, text),)
-        # what stands before the first object, such as PHP's warnings; the rest is left out
-        first, _ = objects[0]
-        events: list[_Event] = []
-        if text[:first].strip():
-            events.append((name, text[:first]))
-        events += [(name, value) for _, value in objects]
-        return events
-
-
-def _events(pieces: Iterable[bytes]) -> Generator[_Event, None, None]:
-    """Yield the events of a stream."""
-    reader = _EventReader()
-    for line in _lines(pieces):
-        yield from reader.take(line)
-    yield from reader.end()
-
-
-# ------------------------------------------------------------------------------------------ answer
-#
-# `_Answer` takes events, one at a time, and returns the text that each brings. It knows all about
-# what the answers of both protocols contain, and keeps what has come of the answer. It raises the
-# error that an event reports. What is left over when the stream has ended is judged by `end`.
-#
-# A "disguised error" is one of the model's provider, which classic sites send in the shape of an
-# answer, word by word. Its events have the name "message", and its chunks have neither the `id` nor
-# the `object` that a provider's own chunks have. It goes on to its end marker, and what follows
-# that, often the same error once more, doesn't count.
-
-
-class _Answer:
-    """An answer in progress."""
-
-    def __init__(self) -> None:
-        # the text so far, as UTF-8: a list of pieces would take many times as much memory
-        self.encoded = bytearray()
-        # what goes before the next text: a blank line between two messages, or the first half of a
-        # character (see `_without_half_characters`), which a new message makes worthless
-        self.before = ""
-        # The site has said that the answer is whole. More text may follow all the same.
-        self.is_complete = False
-        # An end marker has come, after which nothing counts. Then it is complete, too.
-        self.is_over = False
-        # why it ended, "" where the site doesn't tell
-        self.finish_reason = ""
-        # how many messages of the site's it consists of, as far as the site tells
-        self.message_count = 0
-        # Nothing but a disguised error comes now.
-        self.is_error = False
-        # its words so far
-        self.error_words: list[str] = []
-        # what stood outside of events, or in events that report errors, since the last text
-        self.noise: list[str] = []
-        # the title of a form, None where there is no form
-        self.form_title: Optional[str] = None
-        # the names of events that are not known here
-        self.skipped: list[str] = []
-        # the sources of a search: titles by addresses
-        self.titles: dict[str, str] = {}
-
-    def text(self) -> str:
-        """The text so far."""
-        return self.encoded.decode()
-
-    def sources(self) -> list[dict[str, str]]:
-        """The sources of a search, each address once."""
-        return [{"title": title, "url": url} for url, title in self.titles.items()]
-
-    def take(self, name: str, data: Union[dict[str, Any], str]) -> str:
-        """Take an event, and return its text, "" for none. Raise the error that it reports."""
-        if self.is_error:
-            return self._take_in_error(name, data)
-        if isinstance(data, str):
-            return self._take_bare(name, data)
-        take = self._TAKE.get(name)
-        if take is None:
-            return self._skip(name)
-        return take(self, data)
-
-    def _take_chunk(self, data: dict[str, Any]) -> str:
-        """A provider's chunk, a piece of the current protocol, or the whole answer as JSON."""
-        # beside this status a "msg" means nothing
-        if data.get("status") == "success":
-            return self._take_whole(data.get("data"))
-        if _reports_error(data):
-            raise _error_in(data)
-        choice = _first_choice(data)
-        if choice.get("finish_reason"):
-            self.is_complete = True
-            self.finish_reason = _one_line(_text_at(choice, "finish_reason"))[:50]
-        if choice:
-            return self._take_text(_text_in(choice))
-        if isinstance(data.get("data"), str):
-            return self._take_whole(data["data"])
-        return self._take_text(_text_in(data))
-
-    def _take_text(self, text: str) -> str:
-        """Keep a piece of text, and return it as it can be shown."""
-        if not text:
-            return ""
-        if self.before:
-            text = self.before + text
-            self.before = ""
-        if not text.isascii():
-            if "\ud800" <= text[-1] <= "\udbff":
-                self.before = text[-1]
-                text = text[:-1]
-            text = _without_half_characters(text)
-        self.noise.clear()
-        self.encoded += text.encode()
-        return text
-
-    def _take_whole(self, text: Any) -> str:
-        """An answer in one piece, as classic sites send it that don't stream."""
-        if self.encoded:
-            # Releases up to 1.8.84 send all of the text again. They do so after a cut answer too,
-            # so it doesn't mean that the answer is whole.
-            return ""
-        self.is_complete = True
-        if not isinstance(text, str):
-            return ""
-        # Errors of Google's models come in the shape of an answer. These words are never
-        # translated, and stand before nothing else.
-        if text.startswith("Response from Google: "):
-            raise _error_with(_words(text))
-        return self._take_text(text)
-
-    def _take_message(self, data: dict[str, Any]) -> str:
-        """`event: message`: a word of a disguised error, or text."""
-        choice = _first_choice(data)
-        if not choice or "id" in data or "object" in data:
-            return self._take_chunk(data)
-        self.is_error = True
-        return self._take_in_error("message", data)
-
-    def _take_in_error(self, name: str, data: Union[dict[str, Any], str]) -> str:
-        """Collect the words of a disguised error, and raise it at its end."""
-        choice: dict[str, Any] = {}
-        if isinstance(data, dict):
-            choice = _first_choice(data)
-            words = _text_in(choice)
-        else:
-            words = _words_in_broken_json(data)
-        if name == "message":
-            self.error_words.append(words)
-        if data == "[DONE]" or name == "done" or choice.get("finish_reason"):
-            raise self._disguised_error()
-        return ""
-
-    def _disguised_error(self) -> ChatgptFreeError:
-        return _error_with(_words("".join(self.error_words)))
-
-    def _take_bare(self, name: str, data: str) -> str:
-        """Data that is no JSON object."""
-        if data == "[DONE]" or name == "done":
-            return self._take_end({})
-        if name == "message":
-            # a disguised error whose words have quotes or line ends: they are not escaped
-            words = _words_in_broken_json(data)
-            if words:
-                self.is_error = True
-                self.error_words.append(words)
-        elif name in ("", "error", "assistant_error"):
-            self.noise.append(data)
-        elif name == "citations":
-            self._add_sources(data)
-        else:
-            self._skip(name)
-        return ""
-
-    def _take_end(self, data: dict[str, Any]) -> str:
-        self._add_sources(data.get("citations"))
-        self._add_sources(data.get("grounding_metadata"))
-        self.is_complete = True
-        self.is_over = True
-        return ""
-
-    def _take_error(self, data: dict[str, Any]) -> str:
-        raise _error_in(data)
-
-    def _take_warning(self, data: dict[str, Any]) -> str:
-        """A warning is no failure: the page shows its words behind the answer, so they are text.
-
-        They can also be the last words of the answer itself. Then they begin with a blank, and no
-        gap goes before them.
-        """
-        words = _text_at(data, "error")
-        for reason, pattern in _FINISH_REASONS.items():
-            if re.search(pattern, words):
-                self.finish_reason = reason
-        if words and not words[0].isspace():
-            self._set_apart()
-        return self._take_text(words)
-
-    def _take_message_start(self, data: dict[str, Any]) -> str:
-        """A message begins. An answer can have two: a rule of the site's owner can greet first."""
-        self.message_count += 1
-        self._set_apart()
-        return ""
-
-    def _set_apart(self) -> None:
-        """Let a blank line go before the next text, if it isn't the first."""
-        if self.encoded:
-            self.before = "\n\n"
-
-    def _take_form(self, data: dict[str, Any]) -> str:
-        form = data.get("form_definition", data)
-        self.form_title = _one_line(_unescape(_text_at(form, "title")))[:200]
-        return ""
-
-    def _take_sources(self, data: dict[str, Any]) -> str:
-        self._add_sources(data)
-        return ""
-
-    def _take_nothing(self, data: dict[str, Any]) -> str:
-        return ""
-
-    def _skip(self, name: str) -> str:
-        # the other events of an OpenAI assistant repeat what its deltas have brought
-        is_known = name in self._TAKE or name.startswith("thread")
-        name = _one_line(name)[:50]
-        if not is_known and name not in self.skipped and len(self.skipped) < 10:
-            self.skipped.append(name)
-        return ""
-
-    def _add_sources(self, found: Any) -> None:
-        for url, title in _sources_in(found):
-            if len(self.titles) < SOURCE_LIMIT:
-                self.titles.setdefault(url, title)
-
-    # What takes the events of each name.
-    _TAKE: ClassVar[dict[str, Callable[[_Answer, dict[str, Any]], str]]] = {
-        "": _take_chunk,
-        "message": _take_message,
-        "thread.message.delta": _take_chunk,
-        "warning": _take_warning,
-        "done": _take_end,
-        "error": _take_error,
-        "assistant_error": _take_error,
-        "message_start": _take_message_start,
-        "display_form_event": _take_form,
-        "citations": _take_sources,
-        "grounding_metadata": _take_sources,
-        "status": _take_nothing,
-        "openai_response_id": _take_nothing,
-        "google_interaction_id": _take_nothing,
-    }
-
-    def end(self, failure: Optional[Exception]) -> None:
-        """The stream has ended. Raise an error unless the answer is whole.
-
-        failure: the network's failure that ended the stream, None if there was none. It is raised
-            as it is: the call knows how to tell it.
-        """
-        if self.is_error:
-            raise self._disguised_error()
-        if self.is_complete and self.encoded:
-            return
-        if failure is not None:
-            raise failure
-        noise = "\n".join(self.noise)
-        words = ""
-        # What is left may be the beginning of a line that was cut off. It is no message of the
-        # site's.
-        if self.is_complete or not _may_be_cut(noise):
-            words = _words(noise)
-        if self.encoded:
-            reason = "the answer broke off"
-            if words:
-                reason += f": {words}"
-            raise IncompleteReplyError(reason)
-        raise self._error_without_text(noise, words)
-
-    def _error_without_text(self, noise: str, words: str) -> ChatgptFreeError:
-        if self.form_title is not None:
-            title = self.form_title or "without a title"
-            return ChatgptFreeError(f"the site answers with a form: {title}")
-        if _is_bot_check(noise):
-            return _blocked("the site")
-        if words:
-            return _error_with(words)
-        hint = ""
-        if self.skipped:
-            hint = f"; its events are not known here: {', '.join(self.skipped)}"
-        if self.is_complete:
-            return ChatgptFreeError(f"the site's answer is empty{hint}")
-        if noise:
-            return IncompleteReplyError("the answer broke off before any text")
-        if not hint:
-            # classic sites lose the words of such a failure
-            hint = "; most often it can't reach its model's provider, or was refused by it"
-        return IncompleteReplyError(f"the site sent no answer{hint}")
-
-
-# What the warnings of the current protocol say of why an answer ended.
-_FINISH_REASONS = {
-    "length": r"\(Incomplete: max_output_tokens\)|maximum output token limit",
-    "content_filter": r"\(Warning: Content Filtered\)|\(Refusal: ",
-}
-
-
-def _reports_error(data: Mapping[str, Any]) -> bool:
-    return (
-        bool(data.get("error"))
-        or data.get("status") == "error"
-        or "msg" in data
-        or data.get("success") is False
-    )
-
-
-def _first_choice(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The first choice of a provider's chunk, {} if it has none."""
-    choices = data.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return choices[0]
-    return {}
-
-
-def _text_in(choice: Mapping[str, Any]) -> str:
-    """The text of a choice, or of an event that has its "delta" at the top."""
-    text = choice.get("delta")
-    if isinstance(text, dict):
-        # OpenAI's models refuse in words of their own, beside an empty content
-        text = text.get("content") or text.get("refusal")
-    elif not text:
-        # old completion models have it here
-        text = choice.get("text")
-    if isinstance(text, list):
-        # an assistant sends it in parts
-        text = "".join(_text_at(part, "text", "value") for part in text)
-    if isinstance(text, str):
-        return text
-    return ""
-
-
-def _words_in_broken_json(data: str) -> str:
-    """The words of a disguised error whose quotes or line ends are not escaped."""
-    return "".join(re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', data))
-
-
-def _may_be_cut(noise: str) -> bool:
-    """Can this be the beginning of a field, such as "dat", or of a JSON object?"""
-    text = noise.strip()
-    if any(field.startswith(text) for field in ("data", "event", "id", "retry")):
-        return True
-    return re.search(_OBJECT_START, noise) is not None
-
-
-def _sources_in(found: Any) -> Iterator[tuple[str, str]]:
-    """Yield the address and the title of each source in what an event brought."""
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except (ValueError, RecursionError):
-            return
-    if isinstance(found, dict):
-        # Google has a name of its own for the list
-        found = found.get("groundingChunks", found.get("citations"))
-    if not isinstance(found, list):
-        return
-    for source in found:
-        # Google has the address and the title one level down
-        if isinstance(source, dict) and isinstance(source.get("web"), dict):
-            source = source["web"]
-        url = _text_at(source, "url") or _text_at(source, "uri")
-        title = _text_at(source, "title") or _text_at(source, "source_title") or url
-        if _is_source(url):
-            yield url, _one_line(title)[:300]
-
-
-def _is_source(url: str) -> bool:
-    is_web = url.startswith(("http://", "https://"))
-    return is_web and url.isprintable() and len(url) <= ADDRESS_LIMIT
-
-
 # --------------------------------------------------------------------------------- words of errors
 
-# Words that tell that somebody has used up what a time or an amount of money allows. "Your prompt
-# exceeds the model's token limit" and "Disk quota exceeded" are no such limits.
+# Words that say that a limit of requests, or a quota, is used up. "Your prompt exceeds the model's
+# token limit" and "Disk quota exceeded" are other limits.
 _LIMITS = r"""(?ix)
     too\ many\ requests
   | \b rate[ -]limit\w*\ (?: is\ | was\ | has\ been\ )? (?: reached | exceeded )
@@ -1145,7 +683,7 @@ def _error_with(words: str, prefix: str = "") -> ChatgptFreeError:
 
 
 def _message_in(report: Mapping[str, Any]) -> str:
-    """The words of an error in a site's JSON, "" if it has none."""
+    """The words of an error in a site's JSON, however deep they stand; "" if it has none."""
     message: Any = report
     while isinstance(message, Mapping):
         candidates = [message.get(key) for key in ("error", "msg", "message", "data")]
@@ -1208,15 +746,16 @@ def _refusal(response: Response, text: str) -> Exception:
     if location:
         redirect = f"{_shown(response.url)} redirects to {_shown(location)}"
         return ChatgptFreeError(f"{prefix}{redirect}, which was not followed")
-    # it is the proxy's, not the site's
+    # the proxy refuses, not the site
     if status == 407:
         host = urlsplit(response.url).hostname
         prefix = f"HTTP 407 from the proxy for {host}: "
         return requests.exceptions.ProxyError(str(_reported(response, text, prefix)))
     error = _reported(response, text, prefix)
-    if isinstance(error, BlockedError):
-        return error
-    if status != 429 and not isinstance(error, RateLimitError):
+    is_limit = isinstance(error, RateLimitError)
+    if status == 429 and not isinstance(error, BlockedError):
+        is_limit = True
+    if not is_limit:
         return error
     words = str(error)
     seconds = _retry_after(response.headers.get("Retry-After", ""))
@@ -1266,7 +805,7 @@ def _reason(response: Response) -> str:
 def _retry_after(header: str) -> Optional[float]:
     """A Retry-After header, a number of seconds or a date, as seconds from now.
 
-    None if it is malformed, or longer than anybody can wait.
+    None if it is malformed, or over what a thread can sleep.
     """
     try:
         if header.strip().isdecimal():
@@ -1328,6 +867,473 @@ def _systems_reason(error: BaseException) -> str:
     return words[:300] or type(cause).__name__
 
 
+# ------------------------------------------------------------------------------------ event stream
+#
+# Bytes become lines, and lines become events: `_lines`, then `_EventReader`. An event is a pair of
+# its name, "" if it has none, and its data: a dict where that is a JSON object, else the text.
+# Sites don't keep to the standard, so the reader is lenient. Lines that are no field of an event,
+# such as an answer as plain JSON or PHP's warnings, count as data of the event that they stand in.
+
+_Event = tuple[str, Union[dict[str, Any], str]]
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a text, without their ends, however its bytes are cut into pieces."""
+    rest = bytearray()
+    for piece in pieces:
+        whole, newline, begun = piece.rpartition(b"\n")
+        if newline:
+            if rest:
+                whole = bytes(rest) + whole
+                rest.clear()
+            for line in whole.decode("utf-8", "replace").split("\n"):
+                # A PHP file that was saved with a byte order mark sends one before its output.
+                yield line.strip("\r\ufeff")
+        rest += begun
+        # only the unfinished line is held in memory, so only it needs the limit
+        if len(rest) > LINE_LIMIT:
+            raise ChatgptFreeError(f"the site sent a line of over {LINE_LIMIT:,} bytes")
+    yield rest.decode("utf-8", "replace").strip("\r\ufeff")
+
+
+class _EventReader:
+    """Puts lines together into events.
+
+    By the standard an event ends at an empty line. But some sites send none, and a caller wants
+    text at once, so a `data:` line is an event of its own. Two kinds of lines wait for the end of
+    their event: a `data:` line that begins a JSON object and doesn't end it, with the lines behind
+    it, and lines that are no field.
+    """
+
+    def __init__(self) -> None:
+        # the name of the event that the lines belong to
+        self.name = ""
+        # the lines that are held, in one buffer: in a list, short ones take ten times their length
+        self.held = io.StringIO()
+        # True while they have the beginning of a JSON object from a `data:` line
+        self.holds_data = False
+
+    def take(self, line: str) -> Sequence[_Event]:
+        """Take a line, and return the events that it completes."""
+        if line.startswith("data:"):
+            return self._take_data(line[5:].strip())
+        if not line or line.isspace():
+            return self._end_event("")
+        if line.startswith("event:"):
+            return self._end_event(line[6:].strip())
+        if line.endswith("event: message"):
+            # Classic releases don't end the last line of a raw error, `}`, before they name the
+            # next event.
+            self._hold(line[: -len("event: message")])
+            return self._end_event("message")
+        if not line.startswith((":", "id:", "retry:")):
+            self._hold(line)
+        return ()
+
+    def _hold(self, line: str) -> None:
+        self.held.write(line)
+        self.held.write("\n")
+        if self.held.tell() > BODY_LIMIT:
+            raise ChatgptFreeError(f"the site sent {BODY_LIMIT:,} characters that are no event")
+
+    def _take_data(self, data: str) -> Sequence[_Event]:
+        if self.holds_data:
+            self._hold(data)
+            return ()
+        value = _json_object(data)
+        if value is not None:
+            return ((self.name, value),)
+        if data.startswith("{"):
+            self._hold(data)
+            self.holds_data = True
+            return ()
+        return ((self.name, data),)
+
+    def _end_event(self, next_name: str) -> Sequence[_Event]:
+        name = self.name
+        self.name = next_name
+        if not self.held.tell():
+            return ()
+        text = self.held.getvalue()
+        self.held = io.StringIO()
+        self.holds_data = False
+        objects = list(_json_objects(text))
+        if not objects:
+            return ((name, text),)
+        # Text before the first object, such as PHP's warnings, is an event, too. Text behind it is
+        # left out.
+        first, _ = objects[0]
+        events: list[_Event] = []
+        if text[:first].strip():
+            events.append((name, text[:first]))
+        events += [(name, value) for _, value in objects]
+        return events
+
+
+def _events(pieces: Iterable[bytes]) -> Generator[_Event, None, None]:
+    """Yield the events of a stream."""
+    reader = _EventReader()
+    for line in _lines(pieces):
+        yield from reader.take(line)
+    # the end of a stream ends its last event, as an empty line does
+    yield from reader.take("")
+
+
+# ------------------------------------------------------------------------------------------ answer
+#
+# `_Answer` takes events, one at a time, and returns the text that each brings. It knows all about
+# what the answers of both protocols contain, and keeps what has come of the answer. It raises the
+# error that an event reports. What is left over when the stream has ended is judged by `end`.
+#
+# A "disguised error" is one of the model's provider, which classic sites send in the shape of an
+# answer, word by word. Its events have the name "message", and its chunks have neither the `id` nor
+# the `object` that a provider's own chunks have. It goes on to its end marker, and what follows
+# that, often the same error once more, doesn't count.
+
+
+class _Answer:
+    """An answer in progress."""
+
+    def __init__(self) -> None:
+        # the text so far, as UTF-8: a list of pieces would take many times as much memory
+        self.encoded = bytearray()
+        # what goes before the next text: a blank line between two messages, or the first half of a
+        # character (see `_without_half_characters`), which a new message makes worthless
+        self.before = ""
+        # The site has said that the answer is whole. More text may follow all the same.
+        self.is_complete = False
+        # An end marker has come, after which nothing counts. Then it is complete, too.
+        self.is_over = False
+        # why it ended, "" where the site doesn't tell
+        self.finish_reason = ""
+        # the number of the site's messages that it consists of, as far as the site tells
+        self.message_count = 0
+        # The words so far of a disguised error. Once there are any, nothing else comes.
+        self.error_words: list[str] = []
+        # what stood outside of events, or in events that report errors, since the last text
+        self.noise: list[str] = []
+        # the title of a form, None where there is no form
+        self.form_title: Optional[str] = None
+        # the names of events that are not known here
+        self.skipped: list[str] = []
+        # the sources of a search: titles by addresses
+        self.titles: dict[str, str] = {}
+
+    def text(self) -> str:
+        """The text so far."""
+        return self.encoded.decode()
+
+    def sources(self) -> list[dict[str, str]]:
+        """The sources of a search, each address once."""
+        return [{"title": title, "url": url} for url, title in self.titles.items()]
+
+    def take(self, name: str, data: Union[dict[str, Any], str]) -> str:
+        """Take an event, and return its text, "" for none. Raise the error that it reports."""
+        if self.error_words:
+            return self._take_in_error(name, data)
+        if isinstance(data, str):
+            return self._take_bare(name, data)
+        # at the end of the class
+        take = self._TAKE.get(name)
+        if take is None:
+            return self._skip(name)
+        return take(self, data)
+
+    def _take_chunk(self, data: dict[str, Any]) -> str:
+        """A provider's chunk, a piece of the current protocol, or the whole answer as JSON."""
+        # a whole answer, whose "msg" reports no error
+        if data.get("status") == "success":
+            return self._take_whole(data.get("data"))
+        if _reports_error(data):
+            raise _error_in(data)
+        # a chunk
+        choice = _first_choice(data)
+        if choice.get("finish_reason"):
+            self.is_complete = True
+            self.finish_reason = _one_line(_text_at(choice, "finish_reason"))[:50]
+        if choice:
+            return self._take_text(_text_in(choice))
+        # a whole answer without a status
+        if isinstance(data.get("data"), str):
+            return self._take_whole(data["data"])
+        # a piece
+        return self._take_text(_text_in(data))
+
+    def _take_text(self, text: str) -> str:
+        """Keep a piece of text, and return it as it can be shown."""
+        if not text:
+            return ""
+        if self.before:
+            text = self.before + text
+            self.before = ""
+        if not text.isascii():
+            if "\ud800" <= text[-1] <= "\udbff":
+                self.before = text[-1]
+                text = text[:-1]
+            text = _without_half_characters(text)
+        self.noise.clear()
+        self.encoded += text.encode()
+        return text
+
+    def _take_whole(self, text: Any) -> str:
+        """An answer in one piece, as classic sites send it that don't stream."""
+        if self.encoded:
+            # Releases up to 1.8.84 send all of the text again. They do so after a cut answer too,
+            # so it doesn't mean that the answer is whole.
+            return ""
+        self.is_complete = True
+        if not isinstance(text, str):
+            return ""
+        # Errors of Google's models come in the shape of an answer. These words are never
+        # translated, and stand before nothing else.
+        if text.startswith("Response from Google: "):
+            raise _error_with(_words(text))
+        return self._take_text(text)
+
+    def _take_message(self, data: dict[str, Any]) -> str:
+        """`event: message`: a word of a disguised error, or text."""
+        choice = _first_choice(data)
+        if not choice or "id" in data or "object" in data:
+            return self._take_chunk(data)
+        return self._take_in_error("message", data)
+
+    def _take_in_error(self, name: str, data: Union[dict[str, Any], str]) -> str:
+        """Collect the words of a disguised error, and raise it at its end."""
+        choice: dict[str, Any] = {}
+        if isinstance(data, dict):
+            choice = _first_choice(data)
+            words = _text_in(choice)
+        else:
+            words = _words_in_broken_json(data)
+        if name == "message":
+            self.error_words.append(words)
+        if data == "[DONE]" or name == "done" or choice.get("finish_reason"):
+            raise self._disguised_error()
+        return ""
+
+    def _disguised_error(self) -> ChatgptFreeError:
+        """The disguised error of which these words have come."""
+        return _error_with(_words("".join(self.error_words)))
+
+    def _take_bare(self, name: str, data: str) -> str:
+        """Data that is no JSON object."""
+        if data == "[DONE]" or name == "done":
+            return self._take_end({})
+        if name == "message":
+            # a disguised error whose words have quotes or line ends: they are not escaped
+            words = _words_in_broken_json(data)
+            if words:
+                self.error_words.append(words)
+        elif name in ("", "error", "assistant_error"):
+            self.noise.append(data)
+        elif name == "citations":
+            self._add_sources(data)
+        else:
+            self._skip(name)
+        return ""
+
+    def _take_end(self, data: dict[str, Any]) -> str:
+        self._add_sources(data.get("citations"))
+        self._add_sources(data.get("grounding_metadata"))
+        self.is_complete = True
+        self.is_over = True
+        return ""
+
+    def _take_error(self, data: dict[str, Any]) -> str:
+        raise _error_in(data)
+
+    def _take_warning(self, data: dict[str, Any]) -> str:
+        """A warning is no failure: the page shows it below the answer, so it is text.
+
+        One that begins with a blank is the end of the answer itself. It can tell why that ended.
+        """
+        words = _text_at(data, "error")
+        for reason, pattern in _FINISH_REASONS.items():
+            if re.search(pattern, words):
+                self.finish_reason = reason
+        if words and not words[0].isspace():
+            self._set_apart()
+        return self._take_text(words)
+
+    def _take_message_start(self, data: dict[str, Any]) -> str:
+        """A message begins. An answer can have two: a rule of the site's owner can greet first."""
+        self.message_count += 1
+        self._set_apart()
+        return ""
+
+    def _set_apart(self) -> None:
+        """Let a blank line go before the next text, if it isn't the first."""
+        if self.encoded:
+            self.before = "\n\n"
+
+    def _take_form(self, data: dict[str, Any]) -> str:
+        form = data.get("form_definition", data)
+        self.form_title = _one_line(_unescape(_text_at(form, "title")))[:200]
+        return ""
+
+    def _take_sources(self, data: dict[str, Any]) -> str:
+        self._add_sources(data)
+        return ""
+
+    def _skip(self, name: str) -> str:
+        # the other events of an OpenAI assistant repeat what its deltas have brought
+        is_known = name in self._TAKE or name in _IGNORED or name.startswith("thread")
+        name = _one_line(name)[:50]
+        if not is_known and name not in self.skipped and len(self.skipped) < 10:
+            self.skipped.append(name)
+        return ""
+
+    def _add_sources(self, found: Any) -> None:
+        for url, title in _sources_in(found):
+            if len(self.titles) < SOURCE_LIMIT:
+                self.titles.setdefault(url, title)
+
+    def end(self, failure: Optional[Exception]) -> None:
+        """The stream has ended. Raise an error unless the answer is whole.
+
+        failure: the network's failure that ended the stream, None if there was none. It is raised
+            unchanged.
+        """
+        if self.error_words:
+            raise self._disguised_error()
+        if self.is_complete and self.encoded:
+            return
+        if failure is not None:
+            raise failure
+        noise = "\n".join(self.noise)
+        words = ""
+        # the beginning of a line that was cut off says nothing
+        if self.is_complete or not _may_be_cut(noise):
+            words = _words(noise)
+        if self.encoded:
+            reason = "the answer broke off"
+            if words:
+                reason += f": {words}"
+            raise IncompleteReplyError(reason)
+        raise self._error_without_text(noise, words)
+
+    def _error_without_text(self, noise: str, words: str) -> ChatgptFreeError:
+        """Why there is no text. The reason that tells most comes first."""
+        if self.form_title is not None:
+            title = self.form_title or "without a title"
+            return ChatgptFreeError(f"the site answers with a form: {title}")
+        if _is_bot_check(noise):
+            return _blocked("the site")
+        if words:
+            return _error_with(words)
+        hint = ""
+        if self.skipped:
+            hint = f"; its events are not known here: {', '.join(self.skipped)}"
+        if self.is_complete:
+            return ChatgptFreeError(f"the site's answer is empty{hint}")
+        if noise:
+            return IncompleteReplyError("the answer broke off before any text")
+        if not hint:
+            # a classic site sends nothing at all where its provider fails
+            hint = "; most often it can't reach its model's provider, or was refused by it"
+        return IncompleteReplyError(f"the site sent no answer{hint}")
+
+    # What takes the events of each name.
+    _TAKE: ClassVar[dict[str, Callable[[_Answer, dict[str, Any]], str]]] = {
+        "": _take_chunk,
+        "message": _take_message,
+        "thread.message.delta": _take_chunk,
+        "warning": _take_warning,
+        "done": _take_end,
+        "error": _take_error,
+        "assistant_error": _take_error,
+        "message_start": _take_message_start,
+        "display_form_event": _take_form,
+        "citations": _take_sources,
+        "grounding_metadata": _take_sources,
+    }
+
+
+# Events that are known, and bring nothing.
+_IGNORED = ("status", "openai_response_id", "google_interaction_id")
+
+# What the warnings of the current protocol say of why an answer ended.
+_FINISH_REASONS = {
+    "length": r"\(Incomplete: max_output_tokens\)|maximum output token limit",
+    "content_filter": r"\(Warning: Content Filtered\)|\(Refusal: ",
+}
+
+
+def _reports_error(data: Mapping[str, Any]) -> bool:
+    """Is this an error? Providers say "error", classic sites "status" or "msg"."""
+    return (
+        bool(data.get("error"))
+        or data.get("status") == "error"
+        or "msg" in data
+        or data.get("success") is False
+    )
+
+
+def _first_choice(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The first choice of a provider's chunk, {} if it has none."""
+    choices = data.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return {}
+
+
+def _text_in(choice: Mapping[str, Any]) -> str:
+    """The text of a choice, or of an event that has its "delta" at the top."""
+    text = choice.get("delta")
+    if isinstance(text, dict):
+        # OpenAI's models refuse in words of their own, beside an empty content
+        text = text.get("content") or text.get("refusal")
+    elif not text:
+        # old completion models have it here
+        text = choice.get("text")
+    if isinstance(text, list):
+        # an assistant sends it in parts
+        text = "".join(_text_at(part, "text", "value") for part in text)
+    if isinstance(text, str):
+        return text
+    return ""
+
+
+def _words_in_broken_json(data: str) -> str:
+    """The words of a disguised error whose quotes or line ends are not escaped."""
+    return "".join(re.findall(r'(?s)"content":\s*"(.*?)(?:"\}|\Z)', data))
+
+
+def _may_be_cut(noise: str) -> bool:
+    """Can this be the beginning of a field, such as "dat", or of a JSON object?"""
+    text = noise.strip()
+    if any(field.startswith(text) for field in ("data", "event", "id", "retry")):
+        return True
+    return re.search(_OBJECT_START, noise) is not None
+
+
+def _sources_in(found: Any) -> Iterator[tuple[str, str]]:
+    """Yield the address and the title of each source in what an event brought."""
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):
+            return
+    if isinstance(found, dict):
+        # Google has a name of its own for the list
+        found = found.get("groundingChunks", found.get("citations"))
+    if not isinstance(found, list):
+        return
+    for source in found:
+        # Google has the address and the title one level down
+        if isinstance(source, dict) and isinstance(source.get("web"), dict):
+            source = source["web"]
+        url = _text_at(source, "url") or _text_at(source, "uri")
+        title = _text_at(source, "title") or _text_at(source, "source_title") or url
+        if _is_source(url):
+            yield url, _one_line(title)[:300]
+
+
+def _is_source(url: str) -> bool:
+    is_web = url.startswith(("http://", "https://"))
+    return is_web and url.isprintable() and len(url) <= ADDRESS_LIMIT
+
+
 # ----------------------------------------------------------------------------------------- options
 #
 # Options come in layers: the client's, a conversation's, and a call's own, which win. Each layer is
@@ -1354,10 +1360,7 @@ def _checked_cookies(name: str, cookies: Any) -> Any:
 
 
 def _checked_texts(name: str, texts: Mapping[Any, Any], *other_kinds: type) -> dict[str, Any]:
-    """Headers or cookies, their values without blanks around.
-
-    A token that was read from a file ends with a newline.
-    """
+    """Headers or cookies, with their values stripped: a token read from a file ends with "\\n"."""
     checked = {}
     for key, value in texts.items():
         if not isinstance(key, str):
@@ -1388,7 +1391,7 @@ def _checked_proxy(name: str, proxy: str) -> str:
 
 
 def _checked_proxies(name: str, proxies: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Proxies as `requests` takes them. Of other wrong ones it says well what is wrong."""
+    """Proxies as `requests` takes them. Only addresses with a password are looked at."""
     for proxy in proxies.values():
         if isinstance(proxy, str) and "@" in proxy:
             scheme, _, rest = proxy.rpartition("://")
@@ -1412,7 +1415,7 @@ def _check_proxys_address(name: str, proxy: str) -> None:
 
 
 def _checked_timeout(name: str, timeout: Any) -> Any:
-    """Seconds, or a tuple of two: for connecting and for reading. None there means for ever."""
+    """Seconds, or a tuple of two: for connecting and for reading. In it None means for ever."""
     if not isinstance(timeout, tuple):
         return _checked_seconds(name, timeout)
     if len(timeout) != 2:
@@ -1442,9 +1445,9 @@ class _Rule(NamedTuple):
     check: Callable[[str, Any], Any] = _as_it_is
 
 
-# All options of a call. `stream`, the types at the top and the command line name them too, since
-# others read them there; a test keeps them together. The rules are for common mistakes, and for
-# what `requests` would report in a way that nobody understands, or with a secret in the message.
+# All options of a call. `stream`, the types at the top and the command line list them, too; a test
+# keeps the four together. The rules are for common mistakes, and for what `requests` would
+# report in a way that nobody understands, or with a secret in the message.
 _OPTIONS = {
     "model": _Rule((str, int), "a bot's name or number"),
     "proxy": _Rule(str, "a str, the URL of one proxy", _checked_proxy),
@@ -1515,30 +1518,24 @@ class _Settings(NamedTuple):
     # what goes to every request, as `requests` takes it
     request: dict[str, Any]
 
-    def asked_with(self) -> tuple[Any, ...]:
-        """All that can make a request fail or not."""
-        return (self.connect_timeout, self.read_timeout, self.request)
-
 
 def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Settings:
     """The options of a call, from the checked layers."""
     options = _merged_options(layers)
     model = options.pop("model", None)
-    image = options.pop("image", None)
     web_search = options.pop("web_search", None)
     max_time = options.pop("max_time", math.inf)
-    timeout = options.pop("timeout", None)
     proxy = options.pop("proxy", None)
     if proxy is not None:
         options["proxies"] = {"http": proxy, "https": proxy}
     image_field = ""
+    connect = CONNECT_TIMEOUT
+    image = options.pop("image", None)
     if image is not None:
         image_field = _image_field(image)
-    if timeout is None and image_field:
         # the time for connecting is also that for sending a request, and an image takes long
-        timeout = TIMEOUT
-    elif timeout is None:
-        timeout = (CONNECT_TIMEOUT, TIMEOUT)
+        connect = TIMEOUT
+    timeout = options.pop("timeout", (connect, TIMEOUT))
     if not isinstance(timeout, tuple):
         timeout = (timeout, timeout)
     connect, read = timeout
@@ -1554,8 +1551,9 @@ def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Settings:
 #
 # A second rule: a connection is used again only after a success. A server may send more than one
 # response to a request (103 Early Hints before the real one, for instance). What is left on the
-# connection would be taken for the answer to the next question. A session of the caller's keeps
-# its connections by rules of its own. There only a response without a body can be closed in time.
+# connection would be taken for the answer to the next question. (A session of the caller's decides
+# by itself which connections it uses again. It forgets those of responses that are closed unread,
+# so those without a body are.)
 
 
 def _prepared(url: str) -> str:
@@ -1565,15 +1563,14 @@ def _prepared(url: str) -> str:
     """
     prepared = requests.PreparedRequest()
     try:
-        # it fails for halves of characters
+        # Each of these finds some addresses that would fail later, and tell it worse: halves of
+        # characters; a user or password with characters that stand for "/", "?", "#", "@" or ":";
+        # what is no address; hosts such as "a..b".
         url.encode()
-        # for a user or password with characters that stand for "/", "?", "#", "@" or ":"
         urlsplit(url)
-        # for what is no address
         prepared.prepare_url(url.partition("#")[0], None)
         address = prepared.url or ""
         parts = urlsplit(address)
-        # for hosts such as "a..b"
         (parts.hostname or "").encode("idna")
     except ValueError:
         address = ""
@@ -1640,7 +1637,7 @@ class _Connections(BaseAdapter):
         try:
             last_used, adapter = self.kept.pop()
         except IndexError:
-            # none is left; to ask before would be too early where other threads pop
+            # (`if self.kept` would not do: another thread may come between)
             return HTTPAdapter()
         if time.monotonic() - last_used > IDLE:
             adapter.close()
@@ -1651,7 +1648,7 @@ class _Connections(BaseAdapter):
     def keep(self, response: Response) -> None:
         """Let other requests use the connection of a response, which has been read and closed."""
         adapter = response.connection
-        # those who test with requests-mock have another in place
+        # requests-mock, for tests, puts its own in place
         if isinstance(adapter, HTTPAdapter):
             self.kept.append((time.monotonic(), adapter))
 
@@ -1682,6 +1679,11 @@ class _Transport:
         self.home = _prepared(url)
         self.auth = _auth_in(url)
         self.deadline = time.monotonic() + options.max_time
+
+    def asked_with(self) -> tuple[Any, ...]:
+        """What decides whether a request for the page succeeds."""
+        options = self.options
+        return (self.home, options.connect_timeout, options.read_timeout, options.request)
 
     def lateness(self) -> Optional[requests.Timeout]:
         """The exception for a call that has lasted longer than `max_time`, None if it hasn't."""
@@ -1763,8 +1765,7 @@ class _Transport:
         try:
             text = self.text(response)
         except ChatgptFreeError as error:
-            # It has no end, or is in an encoding that can't be read. These words stand in its
-            # place.
+            # it has no end, or can't be decoded; the words of this error say so
             text = str(error)
         return _refusal(response, text)
 
@@ -1792,37 +1793,32 @@ class _Transport:
         merged.update(options.get("headers", {}))
         options["headers"] = dict(merged)
         options["timeout"] = self._timeout()
-        taker = _LocationTaker()
+        hook = _LocationHook()
         if isinstance(self.session, requests.Session):
             options["auth"] = _auth_for_requests(options["auth"], merged)
-            options["hooks"] = taker.behind(options.get("hooks"), self.session)
+            options["hooks"] = hook.added_to(options.get("hooks"), self.session)
         if isinstance(self.session, _Session) and url.startswith("http://127.0.0.1:"):
             # this machine, with the demo site for instance, is asked directly, whatever proxy the
             # environment names
             options.setdefault("proxies", {"http://127.0.0.1": ""})
-        response = self._sent(method, url, options)
+        response: Response = self._sent(method, url, options)
         # other libraries' headers can be plain dicts
         response.headers = CaseInsensitiveDict(response.headers)
-        if taker.location is not None:
-            response.headers["Location"] = taker.location
-        if _has_no_body(response):
-            # read to its end, it would give its connection back to a caller's session
-            response.close()
+        if hook.location is not None:
+            response.headers["Location"] = hook.location
         return response
 
-    def _sent(self, method: str, url: str, options: dict[str, Any]) -> Response:
+    def _sent(self, method: str, url: str, options: dict[str, Any]) -> Any:
         send = getattr(self.session, method)
         try:
-            response: Response = send(url, stream=True, allow_redirects=False, **options)
+            return send(url, stream=True, allow_redirects=False, **options)
         except _NETWORK_FAILURES as error:
             # if the call's time is up, that is what happened
             self.check_time()
-            is_urllib3s = isinstance(error, HTTPError)
-            if is_urllib3s and isinstance(self.session, _Session):
-                # `requests` lets some of them through
+            if isinstance(error, HTTPError) and isinstance(self.session, _Session):
+                # one of urllib3's, which `requests` has let through
                 raise requests.exceptions.ConnectionError(error) from error
             raise
-        return response
 
     def _timeout(self) -> Any:
         """The time-outs of a request as `requests` takes them: no longer than the call may last."""
@@ -1830,7 +1826,7 @@ class _Transport:
         left = max(0.001, self.deadline - time.monotonic())
         connect = _as_sockets_wait(min(self.options.connect_timeout, left))
         read = _as_sockets_wait(min(self.options.read_timeout, left))
-        # not every library's session takes two
+        # some libraries' sessions take a single number only
         if connect == read:
             return read
         return connect, read
@@ -1863,7 +1859,7 @@ def _as_bytes(text: Any) -> Any:
     return text
 
 
-class _LocationTaker:
+class _LocationHook:
     """A response hook that takes the address out of a redirect, and keeps it as `location`.
 
     `requests` parses that address even where it doesn't follow it, fails for an odd one, and reads
@@ -1877,8 +1873,8 @@ class _LocationTaker:
         if "Location" in response.headers:
             self.location = response.headers.pop("Location")
 
-    def behind(self, hooks: Any, session: requests.Session) -> dict[str, Any]:
-        """Hooks of a request, with this one behind the others.
+    def added_to(self, hooks: Any, session: requests.Session) -> dict[str, Any]:
+        """The hooks of a request, with this one at their end.
 
         hooks: the caller's, which count in place of the session's, as `requests` has it.
         """
@@ -1912,6 +1908,7 @@ def _pieces(response: Response) -> Iterator[bytes]:
         # made by a mock, with its body in place
         return iter([response.content])
     if _has_no_body(response):
+        # to be closed unread: see the top of this section
         return iter(())
     _check_encoding(response, raw)
     if getattr(raw, "chunked", False):
@@ -1927,7 +1924,7 @@ def _pieces(response: Response) -> Iterator[bytes]:
 def _check_encoding(response: Response, raw: Any) -> None:
     """Raise an error for a body that is compressed in a way that urllib3 can't undo here.
 
-    It happens where the caller sends a browser's Accept-Encoding, or a server doesn't care for it.
+    It happens where the caller sends a browser's Accept-Encoding, or where a server ignores ours.
     """
     known = getattr(raw, "CONTENT_DECODERS", _COMPRESSIONS)
     for encoding in response.headers.get("Content-Encoding", "").lower().split(","):
@@ -1956,7 +1953,7 @@ def _read_to_end(response: Response, pieces: Iterator[bytes]) -> None:
     """Read a response whose answer is whole to its end, if that comes soon.
 
     Then its connection can serve the next call. After the last event the server works for a moment
-    before it ends the response. The socket keeps the short time-out: the next request sets its own.
+    before it ends the response.
     """
     raw = getattr(response, "raw", None)
     sock = getattr(getattr(raw, "connection", None), "sock", None)
@@ -1965,9 +1962,12 @@ def _read_to_end(response: Response, pieces: Iterator[bytes]) -> None:
     end = time.monotonic() + LINGER
     # nothing that the network does here can spoil an answer that is whole
     with contextlib.suppress(ChatgptFreeError, *_NETWORK_FAILURES):
+        seconds = sock.gettimeout()
         sock.settimeout(LINGER)
         while time.monotonic() < end and next(pieces, None) is not None:
             pass
+        # old releases of urllib3 send the next request with what the socket has
+        sock.settimeout(seconds)
 
 
 # ------------------------------------------------------------------------------------------- chats
@@ -2032,14 +2032,15 @@ class _Chat:
         raise NotImplementedError
 
     def fresh_nonce(self, transport: _Transport) -> str:
-        """A fresh nonce, "" if only the page has one."""
-        raise NotImplementedError
+        """A fresh nonce, "" if only the page has one, as here."""
+        return ""
 
     def is_asked_like(self, other: _Chat) -> bool:
         """Would the other chat be asked in the same way? Its name and its offers don't matter."""
-        return self._asked_with() == other._asked_with()
+        return self._address() == other._address()
 
-    def _asked_with(self) -> tuple[str, ...]:
+    def _address(self) -> tuple[str, ...]:
+        """All that tells a site which chat is asked."""
         return (self.action, self.nonce, self.post_id, self.bot_id, self.ajax_url)
 
     def with_nonce(self, nonce: str) -> _Chat:
@@ -2160,8 +2161,8 @@ class _CurrentChat(_Chat):
             response = transport.send("post", self.ajax_url, self.headers(), fields)
             text = transport.text(response)
         except ChatgptFreeError:
-            # Releases before 2.3.41 don't know the request. Whatever else it is, the page is read
-            # next, and tells.
+            # Releases before 2.3.41 don't know the request. Any other failure shows again when the
+            # page is read, which comes next.
             return ""
         nonce = _token(_text_at(_first_json_object(text), "data", "nonce"))
         if nonce:
@@ -2180,11 +2181,9 @@ class _ClassicChat(_Chat):
     protocol = "classic"
     mark = "wpaicg-chat"
     action = "wpaicg_chat_shortcode_message"
+    WIDGETS_ACTION = "wpaicg_chatbox_message"
     has_models = False
     remembers = False
-    # A floating widget is often on every page of a site. Where a page has both, the other is the
-    # one meant.
-    is_widget = False
 
     def __str__(self) -> str:
         return f"the classic chat on {self.page_url}"
@@ -2193,7 +2192,8 @@ class _ClassicChat(_Chat):
     def in_tag(cls, attributes: Mapping[str, str], page_url: str) -> Optional[_Chat]:
         classes = attributes.get("class", "").split()
         is_widget = "wpaicg-chatbox" in classes
-        if not is_widget and "wpaicg-chat-shortcode" not in classes:
+        is_shortcode = "wpaicg-chat-shortcode" in classes
+        if not is_widget and not is_shortcode:
             return None
         nonce = _token(attributes.get("data-nonce", "").strip())
         # releases 1.9.16 to 2.2 misprint a widget's post id 8 as "<8"
@@ -2202,16 +2202,22 @@ class _ClassicChat(_Chat):
         # `usable` sets the address, which only the whole page tells
         chat = cls(page_url, nonce, post_id, bot_id, "")
         if is_widget:
-            chat.is_widget = True
-            chat.action = "wpaicg_chatbox_message"
+            chat.action = cls.WIDGETS_ACTION
         return chat
+
+    def is_widget(self) -> bool:
+        """Is this a floating widget?
+
+        It is often on every page of a site. Where a page has another chat, that is the one meant.
+        """
+        return self.action == self.WIDGETS_ACTION
 
     @classmethod
     def usable(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
         """One of them: complete, and no widget, if possible."""
         complete = [chat for chat in chats if chat.nonce and chat.post_id]
         candidates = complete or chats
-        shortcodes = [chat for chat in candidates if not chat.is_widget]
+        shortcodes = [chat for chat in candidates if not chat.is_widget()]
         chat = (shortcodes or candidates)[0]
         missing = []
         if not chat.nonce:
@@ -2224,14 +2230,14 @@ class _ClassicChat(_Chat):
         return (chat,)
 
     def _identity(self) -> str:
-        """Which chat it is.
+        """The field that says which chat it is.
 
-        Without this field, bot 0 (the default bot) answers with the model of the site's default
+        Without it, bot 0 (the default bot) answers with the model of the site's default
         provider, whatever this chat's own is.
         """
         if self.bot_id != "0":
             return f"custom_bot_{self.bot_id}"
-        if self.is_widget:
+        if self.is_widget():
             return "widget"
         return "shortcode"
 
@@ -2252,9 +2258,6 @@ class _ClassicChat(_Chat):
             "message": question.message.replace("<", "&lt;"),
         }
         return transport.send("post", self.ajax_url, {**self.headers(), "Origin": origin}, fields)
-
-    def fresh_nonce(self, transport: _Transport) -> str:
-        return ""
 
 
 # An optimising plugin can move a script into a `data:` URL. LiteSpeed puts that into the attribute
@@ -2310,6 +2313,7 @@ def _folder_of_plugin(page: str) -> str:
 
 def _folder_of_rest_api(page: str) -> str:
     """The address of WordPress in the link to its REST API."""
+    # on a page of 10 MB the search for tags takes a second
     if "https://api.w.org/" not in page:
         return ""
     for link in _tags_with(page, "https://api.w.org/"):
@@ -2382,7 +2386,7 @@ def _not_found(what: str, page_url: str, page: str) -> ChatNotFoundError:
     words = f"{what} on {_shown(page_url)}"
     title = _title(page)
     if title:
-        words += f", whose title is “{title}”"
+        words += f" (the page's title is “{title}”)"
     return ChatNotFoundError(words)
 
 
@@ -2404,7 +2408,7 @@ class _Failure(NamedTuple):
     """A look at the page that failed."""
 
     error: Exception
-    # only calls with the same options share it
+    # only threads that ask with the same share it
     asked_with: tuple[Any, ...]
 
 
@@ -2462,15 +2466,13 @@ class _Site:
             waited = "waited for another thread's look at the page"
             raise requests.Timeout(f"{waited} of {host}, which takes too long")
         try:
-            # Another thread has looked meanwhile. What it has found counts, even if that is the
-            # refused chat as it was: then the caller raises the site's first error.
+            # If another thread has looked meanwhile, its result counts, even one like `known`.
             chats = self.known_chats(transport.home)
             if chats is not known:
                 return chats
             failure = self.last_failure
             is_new = failure is not earlier_failure
-            asked_with = transport.options.asked_with()
-            if failure is not None and is_new and failure.asked_with == asked_with:
+            if failure is not None and is_new and failure.asked_with == transport.asked_with():
                 raise _copied(failure.error)
             return self._look_now(transport, refused)
         finally:
@@ -2484,19 +2486,19 @@ class _Site:
             if nonce in ("", refused.nonce):
                 return self.read_page(transport, is_fresh=True)
         except (ChatgptFreeError, *_NETWORK_FAILURES) as error:
-            # that its own time is up is no news to the others
+            # that a call's own time is up is not for the others
             if transport.lateness() is None:
                 # a copy, since the error itself keeps all that its traceback leads to
-                self.last_failure = _Failure(_copied(error), transport.options.asked_with())
+                self.last_failure = _Failure(_copied(error), transport.asked_with())
             raise
-        # all bots have the same
+        # all chats of a page have the same
         chats = self.known_chats(transport.home)
         renewed = tuple(chat.with_nonce(nonce) for chat in chats)
         self.chats[transport.home] = renewed
         return renewed
 
     def read_page(self, transport: _Transport, is_fresh: bool = False) -> tuple[_Chat, ...]:
-        """Look at the page as it is now, whoever else does at the moment."""
+        """Look at the page as it is now, without waiting for other threads."""
         page_url, response = transport.open_page(is_fresh)
         if response.status_code >= 400:
             raise transport.refusal(response)
@@ -2546,9 +2548,9 @@ class _Memory(NamedTuple):
 
     def can_go_on(self, chat: _Chat, turns: list[_Turn]) -> bool:
         """Does the chat remember just these turns, with space for a question and its answer?"""
-        is_its = (self.bot_id, self.ajax_url) == (chat.bot_id, chat.ajax_url)
+        is_same_bot = (self.bot_id, self.ajax_url) == (chat.bot_id, chat.ajax_url)
         has_space = self.message_count + 2 <= MEMORY_LIMIT
-        return chat.remembers and is_its and has_space and self.turns == turns
+        return chat.remembers and is_same_bot and has_space and self.turns == turns
 
 
 class _Call:
@@ -2632,7 +2634,7 @@ class _Call:
         """Leave the response, if there is one."""
         if self.response is not None:
             self.response.close()
-            # their frames lead back to this object, and would keep it alive for long
+            # unfinished, they and this object would keep each other alive
             self.events.close()
             self.pieces.close()
 
@@ -2697,7 +2699,7 @@ class _Call:
         try:
             self.chat = self._wanted_chat()
         except ValueError:
-            # `look` could return what another thread has found for another reason
+            # not `look`: what another thread finds now can be the same chats with a new nonce
             self.chats = self.site.read_page(self.transport)
             self.chat = self._wanted_chat()
 
@@ -2821,8 +2823,9 @@ class ChatgptFree:
     It keeps the page's nonce and the connections between calls. Threads can share it, and forked
     processes. `with` closes it.
 
-    url (str): any page that shows a chat of the plugin, default `ChatgptFree.url`. It can hold
-        `user:password@`. Everything that you give goes to this site, and to no other.
+    url (str): any page that shows a chat of the plugin. It can hold `user:password@`. Everything
+        that you give goes to this site, and to no other. Default: `ChatgptFree.url`, which is
+        CHATGPTFREE_URL of the environment, or chatgptfree.ai.
     session: a `requests.Session` or what behaves like one, to ask with. It stays yours to close.
         Default: one of its own.
     options: defaults for every call, any keyword of `stream`. What a call is given wins; `headers`
@@ -2859,6 +2862,7 @@ class ChatgptFree:
         self._options = self._checked(options)
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        # a subclass, or another library's session, can have options of its own
         takes_others = type(self._site.callers_session) not in (type(None), requests.Session)
         return _checked_options(options, takes_others)
 
@@ -3012,8 +3016,8 @@ class ChatgptFree:
     def list_models(self, **options: Unpack[CallOptions]) -> list[str]:
         """Return the names of the bots on the site's page as it is now, in page order.
 
-        Bots of one name get their number: `ChatGPT (25873)`. On a classic page the result is
-        `models`.
+        Bots of one name get their number: `ChatGPT (25873)`. On a classic page, whose site chooses
+        the model, the result is `models`, an attribute of the class.
 
         options: any keyword of `stream`. Those that say what to ask are of no use here.
 
@@ -3212,6 +3216,7 @@ def _copied_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
     return [copy.deepcopy(dict(_as_mapping(message))) for message in said]
 
 
+# The module's own functions are the methods of a client that all share.
 _shared = ChatgptFree()
 stream = _shared.stream
 complete = _shared.complete
@@ -3224,14 +3229,6 @@ list_models = _shared.list_models
 # How people see an answer: as the value of a cell, growing in a notebook, or printed.
 
 UPDATE_INTERVAL = 0.1  # seconds between two drawings of an answer that grows
-
-# An output with this is hidden by JupyterLab and Notebook once a reply follows it in its cell. Both
-# together would make the page twice as long for a moment.
-_GIVES_WAY = (
-    '<style class="chatgptfree-gives-way">'
-    ".jp-OutputArea-child:has(.chatgptfree-gives-way):has(~ * .mathjax_ignore) {display: none}"
-    "</style>"
-)
 
 # What steers a terminal, or changes the direction of the text around it.
 # Halves of characters, which can't be encoded, go as well.
@@ -3376,10 +3373,10 @@ class _OnScreen:
 def _display_answer(texts: Iterable[str]) -> Reply:
     """Show an answer in a notebook, or in a console that has a kernel as a notebook has.
 
-    Nothing tells them apart, nor does anything tell whether a display can be changed: a console
-    (Jupyter's, Qt's, Spyder's) can't do it, and neither can an Output of ipywidgets. So what grows
-    begins empty, and is HTML alone, which a console ignores. At the end the reply is displayed as
-    any other, and then what has grown is emptied: in the other order the page would jump.
+    A notebook can change what it has displayed. A console (Jupyter's, Qt's, Spyder's) and an Output
+    of ipywidgets can't, and nothing tells which it is. So what grows begins empty, and is HTML
+    alone, which a console ignores. At the end the reply is displayed as any other. Then what has
+    grown is emptied: in the other order the page would jump.
     """
     __tracebackhide__ = True
     display: Any = sys.modules["IPython"].display.display
@@ -3405,6 +3402,15 @@ def _display_answer(texts: Iterable[str]) -> Reply:
             display(reply)
         growing.update({"text/html": ""}, raw=True)
     return reply
+
+
+# An output with this is hidden by JupyterLab and Notebook once a reply follows it in its cell. Both
+# together would make the page twice as long for a moment.
+_GIVES_WAY = (
+    '<style class="chatgptfree-gives-way">'
+    ".jp-OutputArea-child:has(.chatgptfree-gives-way):has(~ * .mathjax_ignore) {display: none}"
+    "</style>"
+)
 
 
 def _growing_html(text: str) -> str:
@@ -3453,7 +3459,7 @@ def _without_controls(text: str) -> str:
 
 def _waiting_notice(stream: Any) -> str:
     """Return a notice that fits on one line of the terminal, or "" where the stream is none."""
-    # a line of the log would stand behind it
+    # lines of the log would be mixed with it
     if not _is_terminal(stream) or _log.isEnabledFor(logging.DEBUG):
         return ""
     try:
@@ -3633,8 +3639,6 @@ def _markdown_parser(formula_count: int) -> Any:
 
     Raises ImportError where markdown-it-py isn't installed.
     """
-    from importlib import import_module
-
     # import_module, so that mypy needs to know nothing of a package that may be missing.
     markdown_it = import_module("markdown_it")
     deadline = time.thread_time() + HTML_TIME
@@ -3769,9 +3773,6 @@ def _set_attributes(state: Any) -> None:
 
 def _direction(token: Any) -> str:
     """Return "rtl" or "ltr", as the first letter of a block has it, "" where there is none."""
-    # not at the top: it is used here only
-    from unicodedata import bidirectional
-
     # code and formulas don't count
     text = "".join(child.content for child in token.children if child.type == "text")
     letter = re.search(r"[^\W\d_]", text)
@@ -3882,8 +3883,6 @@ def _highlight_until(deadline: float) -> Callable[[str, str, str], str]:
 @functools.lru_cache(maxsize=100)
 def _highlighted(code: str, language: str) -> str:
     """Return code as HTML in the colours of the notebook's theme."""
-    from importlib import import_module
-
     pygments = import_module("pygments")
     style = import_module("jupyterlab_pygments").JupyterStyle
     lexer = import_module("pygments.lexers").get_lexer_by_name(language, stripnl=False)
@@ -4131,8 +4130,8 @@ def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
         raise
     except BlockedError as error:
         words = (
-            f"{error.args[0]}. Open its page in one, then pass on that browser's cookies and its "
-            "exact User-Agent: --cookie NAME=VALUE … --header 'User-Agent: …'"
+            f"{error.args[0]}. Open the site's page in a browser, then pass on that browser's "
+            "cookies and its exact User-Agent: --cookie NAME=VALUE … --header 'User-Agent: …'"
         )
         status = 1
     except (ChatgptFreeError, requests.RequestException) as error:
@@ -4223,8 +4222,6 @@ def _prompt(words: Sequence[str]) -> Optional[str]:
 
 def _is_piped() -> bool:
     """Is standard input a pipe, a socket or a file? A device may be empty, or have no end."""
-    import stat
-
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
@@ -4371,8 +4368,6 @@ class _ChatFile:
 
     def check(self) -> None:
         """Raise ValueError if the file couldn't be written."""
-        from tempfile import TemporaryFile
-
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             raise ValueError(f"{self.name!r} is no file that a conversation could be saved in")
         try:
@@ -4447,9 +4442,6 @@ def _replace(path: str, raw: bytes) -> None:
 
     Some systems don't let it have that place, or the permissions of the other.
     """
-    from shutil import copymode
-    from tempfile import NamedTemporaryFile
-
     folder = os.path.dirname(path)
     temporary = NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115
     try:

@@ -47,7 +47,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 import traceback
@@ -935,13 +934,13 @@ def test_a_page_without_a_chat_is_named_by_its_title_too(page, words):
     """A firewall's page has status 200, and nothing else tells it."""
     with pytest.raises(ChatNotFoundError) as caught:
         find_chats(page, SITE + "/help/")
-    assert str(caught.value) == f"{words}, whose title is “Request Rejected”"
+    assert str(caught.value) == f"{words} (the page's title is “Request Rejected”)"
 
 
 def test_of_a_long_title_200_characters_are_told():
     with pytest.raises(ChatNotFoundError) as caught:
         find_chats(f"<title>{'x' * 500}\x1b</title>")
-    assert str(caught.value).endswith(f"whose title is “{'x' * 200}”")
+    assert str(caught.value).endswith(f"(the page's title is “{'x' * 200}”)")
 
 
 def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
@@ -1655,8 +1654,8 @@ def test_a_reply_has_the_first_100_sources():
 
 NEEDS_BROWSER = "the site asks for a check that needs a browser"
 ADVICE = (
-    "Open its page in one, then pass on that browser's cookies and its exact User-Agent: "
-    "cookies={…}, headers={'User-Agent': …}"
+    "Open the site's page in a browser, then pass on that browser's cookies and its exact "
+    "User-Agent: cookies={…}, headers={'User-Agent': …}"
 )
 
 
@@ -8028,8 +8027,8 @@ def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, caps
     mock.get(SITE + "/", status=403, headers={"cf-mitigated": "challenge"})
     assert main(["--url", SITE, "Hi"]) == 1
     assert capsys.readouterr().err == (
-        f"chatgptfree: HTTP 403: {SITE}/ asks for a check that needs a browser. Open its page in "
-        "one, then pass on that browser's cookies and its exact User-Agent: "
+        f"chatgptfree: HTTP 403: {SITE}/ asks for a check that needs a browser. Open the "
+        "site's page in a browser, then pass on that browser's cookies and its exact User-Agent: "
         "--cookie NAME=VALUE … --header 'User-Agent: …'\n"
     )
 
@@ -8331,7 +8330,7 @@ REFUSED = PermissionError(13, "Permission denied")
 def no_new_files(monkeypatch):
     """No folder takes a new file."""
     for name in ("TemporaryFile", "NamedTemporaryFile"):
-        monkeypatch.setattr(tempfile, name, fail_with(REFUSED))
+        monkeypatch.setattr(chatgptfree, name, fail_with(REFUSED))
 
 
 def test_a_folder_that_takes_no_new_file_is_said_before_anything_is_asked(
@@ -8351,7 +8350,9 @@ def test_a_file_in_a_folder_that_takes_no_new_one_is_written_in_place(
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(os, "replace"), (shutil, "copymode")], ids=["renaming", "permissions"]
+    ("module", "name"),
+    [(os, "replace"), (chatgptfree, "copymode")],
+    ids=["renaming", "permissions"],
 )
 def test_where_something_is_refused_the_file_is_written_in_place(
     module, name, yes, monkeypatch, capsys, chat_file, ask_with
