@@ -150,6 +150,7 @@ ADDRESS_LIMIT = 2_000  # characters of an address: parsers take minutes for some
 TAG_LIMIT = 10_000  # tags of a page that look like a chat's
 CHAT_LIMIT = 1_000  # chats on a page
 SOURCE_LIMIT = 100  # sources of a search
+TITLE_LIMIT = 300  # characters of the title of a source; more are cut off
 ATTRIBUTE_LIMIT = 1_000  # attributes of a tag; the pattern `_TAG` has a limit of its own
 ERROR_LIMIT = 200_000  # characters of a page that is read for the words of an error
 
@@ -901,7 +902,7 @@ class _EventReader:
 
     By the standard an event ends at an empty line. But some sites send none, and a caller wants
     text at once, so a `data:` line is an event of its own. Two kinds of lines wait for the end of
-    their event: a `data:` line that begins a JSON object and doesn't end it, with the lines behind
+    their event: a `data:` line that begins a JSON object and doesn't end it, with the lines after
     it, and lines that are no field.
     """
 
@@ -960,7 +961,7 @@ class _EventReader:
         objects = list(_json_objects(text))
         if not objects:
             return ((name, text),)
-        # Text before the first object, such as PHP's warnings, is an event, too. Text behind it is
+        # Text before the first object, such as PHP's warnings, is an event, too. Text after it is
         # left out.
         first, _ = objects[0]
         events: list[_Event] = []
@@ -1326,7 +1327,7 @@ def _sources_in(found: Any) -> Iterator[tuple[str, str]]:
         url = _text_at(source, "url") or _text_at(source, "uri")
         title = _text_at(source, "title") or _text_at(source, "source_title") or url
         if _is_source(url):
-            yield url, _one_line(title)[:300]
+            yield url, _one_line(title)[:TITLE_LIMIT]
 
 
 def _is_source(url: str) -> bool:
@@ -1575,7 +1576,7 @@ def _prepared(url: str) -> str:
     except ValueError:
         address = ""
     if not address.startswith(("http://", "https://")):
-        # only what is behind the password; two other characters stand for "@", too
+        # only what follows the password; two other characters stand for "@", too
         shown = re.split("[@\ufe6b\uff20]", url)[-1]
         rule = "an address begins with http:// or https:// and names a host"
         advice = ""
@@ -1705,7 +1706,7 @@ class _Transport:
         return max(0.0, min(wait, left, threading.TIMEOUT_MAX))
 
     def open_page(self, is_fresh: bool) -> tuple[str, Response]:
-        """Request the page, and return its address, behind redirects, and the response.
+        """Request the page, and return its address, after redirects, and the response.
 
         is_fresh: ask in a way that no cache has an answer for.
         """
@@ -2639,7 +2640,7 @@ class _Call:
             self.pieces.close()
 
     def _next_text(self) -> str:
-        """The next piece of text, "" behind the last.
+        """The next piece of text, "" after the last.
 
         After some text every failure of the site or of the network is an IncompleteReplyError.
         """
@@ -2736,7 +2737,9 @@ class _Call:
     def _chat_for_model(self) -> _Chat:
         """The chat that the option `model` names. Raises ValueError if there is none."""
         first = self.chats[0]
-        wanted = str(self.options.model or "").strip()
+        wanted = ""
+        if self.options.model is not None:
+            wanted = str(self.options.model).strip()
         if not wanted or not first.has_models:
             return first
         for chat in self.chats:
@@ -3170,7 +3173,7 @@ class Conversation:
         return call.reply()
 
     def _said_with(self, message: str) -> list[dict[str, Any]]:
-        """A copy of what was said, with a new message behind it."""
+        """A copy of what was said, with a new message after it."""
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, not {type(message).__name__}")
         # raises ValueError for an empty one
@@ -3178,7 +3181,7 @@ class Conversation:
         return [*_copied_messages(self.messages), {"role": "user", "content": message}]
 
     def _texts(self, call: _Call, said: list[dict[str, Any]]) -> Generator[str, None, Reply]:
-        """Yield the texts of a call, and keep them behind what was said."""
+        """Yield the texts of a call, and keep them after what was said."""
         __tracebackhide__ = True
         # Nobody else may go on with what the site remembers while this answer comes, or after it
         # has broken off: then all that was said is sent anew.
@@ -3433,7 +3436,7 @@ def _print_answer(texts: Iterable[str]) -> Reply:
     notice = _waiting_notice(sys.stderr)
     wipe = ""
     if notice:
-        # a terminal shows Ctrl-C as "^C" behind the notice
+        # a terminal shows Ctrl-C as "^C" after the notice
         wipe = "\r" + " " * len(f"{notice}^C") + "\r"
     try:
         _write(sys.stderr, notice)
@@ -3470,7 +3473,7 @@ def _waiting_notice(stream: Any) -> str:
     # Some terminals say 0.
     if width == 0:
         width = 80
-    # with a "^C" behind it, it still fits
+    # with a "^C" after it, it still fits
     return "waiting for the answer ..."[: width - 3]
 
 
@@ -3499,7 +3502,7 @@ def _write(stream: Any, text: str) -> None:
 # --------------------------------------------------------------------------------------- notebooks
 #
 # A notebook runs the HTML and the scripts that a cell puts out, and the text comes from a site that
-# nobody has to trust. So the Markdown of an answer is parsed here, with HTML switched off, and only
+# may be hostile. So the Markdown of an answer is parsed here, with HTML switched off, and only
 # the parser's own HTML is handed to the notebook.
 #
 # The time of the parser, of many of pygments' lexers, and of what typesets formulas grows with the
@@ -3515,8 +3518,6 @@ FORMULA_DEPTH = 30  # levels of a formula: 120 roots in one another crash Jupyte
 CHEMISTRY_LIMIT = 200  # characters of a formula of chemistry
 FORMULA_COUNT = 1_000  # formulas of an answer
 FORMULAS_LIMIT = 15_000  # bytes of all of them: they keep JupyterLab's page busy for 1.5 s
-SOURCE_TITLE_LIMIT = 300  # characters of a source's title; more are cut off
-SOURCE_URL_LIMIT = 2_000  # characters of a source's address; with more it is left out
 
 # The languages whose lexers were tried with hostile code; some of the others take minutes.
 _CODE_LANGUAGES = (
@@ -3527,7 +3528,7 @@ _CODE_LANGUAGES = (
 )
 
 # Formulas: \(a\) and $a$ in a line, \[a\] and $$a$$ on their own. The "$" that opens stands before
-# no blank, and the one that closes stands behind none and before no digit, as in pandoc: so prices
+# no blank, and the one that closes stands after none and before no digit, as in pandoc: so prices
 # are no formulas. No formula holds a backtick, which may begin code, nor another opening.
 _TEX = r"(?:[^`$\\]|\\[^`()\[\]])+"
 _INLINE_FORMULA = rf"\\\({_TEX}\\\)|\$(?=\S){_TEX}(?<=\S)\$(?!\d)"
@@ -3541,31 +3542,11 @@ _BLOCK_FORMULA = rf"{_DISPLAY_FORMULA}|{_ENVIRONMENT}"
 
 # MathJax typesets formulas in a notebook. It knows commands that make links, set styles (which load
 # pictures), or change the meaning of other commands on the page. JupyterLab's own MathJax refuses
-# the dangerous ones, other front ends may not. A formula with any is shown as text.
+# the dangerous ones, other front ends may not. A formula with any is shown as text. These are
+# beginnings of names: they refuse some harmless commands, too.
 _UNSAFE_TEX = (
     r"\\(?:href|url|html|class|css|style|data|mmlToken|bbox|f?colorbox|unicode|require|include"
     r"|[egx]?def|let|global|(?:re|provide)?new|provide|Declare|Newextarrow|setOptions|tooltip)"
-)
-
-# A formula of a few characters can keep MathJax busy for minutes: with an area of any size, with
-# something that is printed or measured twice on each level, with as many columns as a number says.
-# And what "\verb" prints as it is may look like the end of a level.
-_COSTLY_TEX = (
-    r"\\(?:[Rr]ule|pmb|centernot|centerOver|(?:over|under)bracket|verb)"
-    r"|\\begin\s*\{[^}]*at[\s*]*\}[^{]*\{\s*\d{3}"
-    r"|\{\s*\d{9}"
-)
-_CHEMISTRY = r"\\(?:ce|pu)(?![A-Za-z])"
-# arrows with words above them
-_ARROW = r"\\x[A-Za-z]{4,}"
-# what counts four times where formulas are counted
-_SLOW_TEX = rf"{_CHEMISTRY}|{_ARROW}|\\(?:boxed|cfrac|fbox)"
-# Commands, braces, and the beginnings of comments.
-_TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
-# Commands that begin another level without a brace. Most have no counterpart that ends it.
-_TEX_OPENING = (
-    r"(?i)\{|\\(?:begin|color|huge|large|left|lower|moveleft|moveright|raise|small|tiny"
-    r"|[a-z]*size|[a-z]*style)"
 )
 
 
@@ -3574,8 +3555,7 @@ class _OutOfTime(Exception):
 
 
 # How they fail: a package is missing or an old one, the time is up, or they meet a text that they
-# weren't made for. No more is caught, since a timer of the caller's can raise what it likes at any
-# moment.
+# weren't made for. (Not Exception: a timer of the caller's can raise its own at any moment.)
 _PARSER_FAILURES = (
     _OutOfTime,
     AttributeError,
@@ -3590,7 +3570,7 @@ _PARSER_FAILURES = (
 def _answer_html(text: str, sources: Sequence[Any], formula_count: int) -> Optional[str]:
     """Return Markdown as HTML that is safe in a notebook, with a list of the sources below it.
 
-    formula_count: as many formulas are typeset; those behind them stay text.
+    formula_count: so many formulas are typeset; the others stay text.
 
     Returns None where the answer has to be shown as plain text.
     """
@@ -3617,14 +3597,14 @@ def _sources_html(parser: Any, sources: Sequence[Any]) -> str:
         if not isinstance(source, Mapping):
             continue
         url = source.get("url")
-        if not isinstance(url, str) or len(url) > SOURCE_URL_LIMIT:
+        if not isinstance(url, str) or len(url) > ADDRESS_LIMIT:
             continue
         title = source.get("title")
         if not isinstance(title, str) or not title.strip():
             title = url
         link = parser.normalizeLink(url)
         if _is_safe_url(link):
-            items.append(f'<li dir="auto">{_link(link, title[:SOURCE_TITLE_LIMIT])}</li>')
+            items.append(f'<li dir="auto">{_link(link, title[:TITLE_LIMIT])}</li>')
     if not items:
         return ""
     return f"<ol>{''.join(items)}</ol>"
@@ -3686,9 +3666,8 @@ def _deadline_rule(deadline: float) -> Callable[..., bool]:
 
 def _inline_formula(state: Any, silent: bool) -> bool:
     """The parser's rule for a formula within text. Where silent, it is only to be skipped."""
-    found = re.compile(_DISPLAY_FORMULA).match(state.src, state.pos, state.posMax)
-    if found is None:
-        found = re.compile(_INLINE_FORMULA).match(state.src, state.pos, state.posMax)
+    pattern = re.compile(rf"{_DISPLAY_FORMULA}|{_INLINE_FORMULA}")
+    found = pattern.match(state.src, state.pos, state.posMax)
     if found is None:
         return False
     if not silent:
@@ -3746,13 +3725,15 @@ _BLOCK_TAGS = ("h1", "h2", "h3", "h4", "h5", "h6", "li", "p", "td", "th")
 def _set_attributes(state: Any) -> None:
     """The parser's rule for the attributes of blocks, above all the direction of their text.
 
-    A browser that finds it out by itself ("auto") looks into no element that has a direction of its
-    own. So the first paragraph of a list's item has none, and leaves it to the item; and tables and
-    lists, where all that they hold has one, get the direction of their first letter here.
+    With "auto" a browser finds the direction of an element by its first letter. But it looks into
+    none of the elements in it that have a direction themselves. So the first paragraph of a list's
+    item gets none: the item has it. And all that tables and lists hold has one, so that their own
+    is found here.
     """
     # tables and lists whose first letter is still to come
     undecided = []
     for i, token in enumerate(state.tokens):
+        # for the first token it is the last, which does no harm
         before = state.tokens[i - 1]
         if token.type in ("bullet_list_open", "ordered_list_open", "table_open"):
             undecided.append(token)
@@ -3781,6 +3762,33 @@ def _direction(token: Any) -> str:
     if bidirectional(letter[0]) in ("R", "AL"):
         return "rtl"
     return "ltr"
+
+
+# A formula of a few characters can keep MathJax busy for minutes.
+_COSTLY_TEX = r"""(?x)
+    # an area of any size
+    \\[Rr]ule
+    # what is printed or measured twice, so that each level doubles the work
+  | \\(?: pmb | centernot | centerOver | (?: over | under ) bracket )
+    # as many columns as a number says: \begin{alignat}{999}
+  | \\begin\s*\{ [^}]* at[\s*]* \} [^{]* \{ \s* \d{3}
+    # a number of any other kind that counts something
+  | \{ \s* \d{9}
+    # what is printed as it is, and so can look like the end of a level
+  | \\verb
+"""
+_CHEMISTRY = r"\\(?:ce|pu)(?![A-Za-z])"
+# arrows with words above them
+_ARROW = r"\\x[A-Za-z]{4,}"
+# what takes about four times as long as its length tells
+_SLOW_TEX = rf"{_CHEMISTRY}|{_ARROW}|\\(?:boxed|cfrac|fbox)"
+# commands, braces, and the beginnings of comments
+_TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
+# Commands that begin another level without a brace. Most have no counterpart that ends it.
+_TEX_OPENING = (
+    r"(?i)\{|\\(?:begin|color|huge|large|left|lower|moveleft|moveright|raise|small|tiny"
+    r"|[a-z]*size|[a-z]*style)"
+)
 
 
 def _formula_renderer(count: int) -> Callable[..., str]:
@@ -3914,8 +3922,8 @@ def demo_site(
     answer (function): takes the prompt (str) and returns the text to send. Where it raises one of
         the library's errors, the site fails so that its visitor gets that error (a ChatgptFreeError
         for a ChatNotFoundError, since its page has a chat). The `retry_after` of a RateLimitError
-        is told to the visitor. The `partial` of other errors is sent before. Default: a short
-        answer that quotes the last question.
+        is told to the visitor. The `partial` of other errors is sent before the site fails.
+        Default: a short answer that quotes the last question.
 
     >>> with demo_site(str.upper) as url:
     ...     ChatgptFree(url).complete("Hello")
@@ -3999,8 +4007,9 @@ def demo_site(
 
 
 def _demo_words(error: ChatgptFreeError) -> str:
-    """The words that an error was made with, as HTML. BlockedError adds advice to them."""
-    return "".join(str(words) for words in error.args[:1]).replace("<", "&lt;")
+    """The words that an error was made with, as HTML. (The `str` of a BlockedError adds advice.)"""
+    words, *_ = (*error.args, "")
+    return _escape(str(words))
 
 
 def _demo_answer(prompt: str) -> str:
@@ -4036,7 +4045,7 @@ _TERMINAL_WORDS = {
     r"^no model\b": "--model: no model",
     r"^(timeout|proxy) must\b": r"--\1 must",
     r"^an address\b": "an address (--url or CHATGPTFREE_URL)",
-    r"\b1 seconds\b": "1 second",
+    r"\bcookies=\{…\}, headers=\{.*?\}": "--cookie NAME=VALUE … --header 'User-Agent: …'",
 }
 # An arrow or another key of its kind. Without readline, a terminal sends these characters for it.
 _KEYS = r"\x1b(?:\[[\d;]*[A-Za-z~]|O[A-Z]|.?)"
@@ -4100,13 +4109,11 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(ours, signal.SIG_IGN)
         raise _Stopped(number)
 
-    replaced = []
     # only the main thread can set them
+    replaced = []
     if threading.current_thread() is threading.main_thread():
-        for number in signal.Signals:
-            is_ours = number.name in ("SIGTERM", "SIGHUP")
-            if is_ours and signal.getsignal(number) == signal.SIG_DFL:
-                replaced.append(number)
+        usual = [number for number in signal.Signals if signal.getsignal(number) == signal.SIG_DFL]
+        replaced = [number for number in usual if number.name in ("SIGTERM", "SIGHUP")]
     try:
         for number in replaced:
             signal.signal(number, stop)
@@ -4119,7 +4126,7 @@ def _stopped_by_signals() -> Iterator[None]:
 def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
     """Run `action`. If it fails, say so in one line. Return the exit status.
 
-    url: the site that is asked. A failure of the network names its host.
+    url: the site that is asked, as far as that is known. A failure of the network names its host.
     """
     try:
         return action() or 0
@@ -4128,12 +4135,6 @@ def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
     except BrokenPipeError:
         # `main` knows what to do
         raise
-    except BlockedError as error:
-        words = (
-            f"{error.args[0]}. Open the site's page in a browser, then pass on that browser's "
-            "cookies and its exact User-Agent: --cookie NAME=VALUE … --header 'User-Agent: …'"
-        )
-        status = 1
     except (ChatgptFreeError, requests.RequestException) as error:
         words = _in_short(error, url, "no answer from", TIMEOUT)
         status = 1
@@ -4281,7 +4282,7 @@ def _print_reply(chat: Conversation, question: str) -> None:
 
 @contextlib.contextmanager
 def _log_below(chat: Conversation) -> Iterator[None]:
-    """Keep what is logged in the middle of an answer until there is a line end behind its text."""
+    """Keep what is logged in the middle of an answer until its text has ended with a line end."""
     before = len(chat.messages)
     held = []
 
@@ -4304,6 +4305,7 @@ def _log_below(chat: Conversation) -> Iterator[None]:
 def _show_log() -> None:
     """Show the library's log on standard error."""
     handler = logging.StreamHandler()
+    # `main` can be called again
     _log.handlers.clear()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     _log.addHandler(handler)
@@ -4360,7 +4362,6 @@ class _ChatFile:
         self.bot = bot
         # the file that a link leads to
         self.path = os.path.realpath(name)
-        self.folder = os.path.dirname(self.path)
         self.check()
         # the conversation that goes on, and how many of its messages are in the file
         self.chat = self.read()
@@ -4375,7 +4376,7 @@ class _ChatFile:
                 open(self.path, "r+b").close()
             except (FileNotFoundError, PermissionError):
                 # a new file can take its place
-                TemporaryFile(dir=self.folder).close()
+                TemporaryFile(dir=os.path.dirname(self.path)).close()
         except OSError as error:
             words = f"no conversation can be saved in {self.name!r}: {error.strerror}"
             raise ValueError(words) from error
@@ -4404,7 +4405,7 @@ class _ChatFile:
         """Add what the file doesn't hold yet; write all, if it is gone."""
         messages = self.chat.messages
         try:
-            with _locked(self.folder):
+            with _locked(os.path.dirname(self.path)):
                 said = messages
                 if os.path.exists(self.path):
                     said = [*self.read().messages, *messages[self.saved :]]
@@ -4438,9 +4439,10 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _replace(path: str, raw: bytes) -> None:
-    """Put a new file in the place of one, or of none, which so is whole at any moment.
+    """Write to a new file, and give it that name, under which so is a whole file at any moment.
 
-    Some systems don't let it have that place, or the permissions of the other.
+    Raises OSError where that isn't possible, or would lose the old file's permissions or its other
+    names.
     """
     folder = os.path.dirname(path)
     temporary = NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115
@@ -4461,7 +4463,7 @@ def _replace(path: str, raw: bytes) -> None:
 
 def _overwrite(path: str, raw: bytes) -> None:
     """Write a file in place. If that fails, it gets back what it held."""
-    # makes a file where there is none, and cuts none
+    # "a" makes a file where there is none, and cuts none
     with open(path, "a+b") as file:
         file.seek(0)
         before = file.read()
@@ -4482,13 +4484,14 @@ def _parsed(parser: Any, argv: Optional[Sequence[str]]) -> Any:
     """The arguments, checked. Options can stand between the words of the prompt."""
     if argv is None:
         argv = sys.argv[1:]
-    # What follows "--" is no option. argparse forgets that here, if "--" comes first.
+    # What follows "--" is no option. It is kept from argparse, which here loses a "--" that comes
+    # first.
     words = [*argv, "--"]
     end = words.index("--")
     arguments, unknown = parser.parse_known_intermixed_args(words[:end])
     arguments.prompt += words[end + 1 : -1]
     if unknown:
-        # words of the prompt follow it
+        # only the first, since words of the prompt can follow it
         parser.error(f"there is no option {unknown[0]}")
     if len(arguments.image) > 1:
         parser.error("one image goes with a prompt, so give --image once")
@@ -4518,8 +4521,8 @@ def _parser() -> Any:
     def image(text: str) -> str:
         # neither an address nor "-", for standard input, is a file
         if os.path.isdir(text) or not os.path.exists(text):
-            advice = "save the image in one first"
-            raise argparse.ArgumentTypeError(f"there is no file {text!r}; {advice}")
+            advice = "an image is given as a file, not as an address or -"
+            raise argparse.ArgumentTypeError(f"there is no file {text!r} ({advice})")
         return text
 
     parser = Parser(
@@ -4543,7 +4546,11 @@ def _parser() -> Any:
     repeatable: Any = {"action": "append", "default": []}
     add = parser.add_argument
     add("prompt", nargs="*", metavar="PROMPT", help=prompt_help)
-    add("--url", metavar="U", help="its page (default: $CHATGPTFREE_URL, or chatgptfree.ai)")
+    add(
+        "--url",
+        metavar="U",
+        help="page with the chat (default: $CHATGPTFREE_URL, or chatgptfree.ai)",
+    )
     add("-m", "--model", metavar="M", help="a bot of the page, by name or number (default: first)")
     add("--models", action="store_true", help="print the names of the page's bots, and no more")
     add("-s", "--system", metavar="TEXT", help="instructions, in place of those in a --chat file")
