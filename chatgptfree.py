@@ -1684,7 +1684,8 @@ class _Transport:
     def asked_with(self) -> tuple[Any, ...]:
         """What decides whether a request for the page succeeds."""
         options = self.options
-        return (self.home, options.connect_timeout, options.read_timeout, options.request)
+        waits = (options.connect_timeout, options.read_timeout)
+        return (self.home, self.auth, waits, options.request)
 
     def lateness(self) -> Optional[requests.Timeout]:
         """The exception for a call that has lasted longer than `max_time`, None if it hasn't."""
@@ -2457,7 +2458,8 @@ class _Site:
         """Return the page's chats, newer than `known`, which are those that the caller has.
 
         Of several threads one looks them up. The others wait for its result, no longer than their
-        own time-outs allow. They share its failure, too, if they ask with the same options.
+        own time-outs allow. They share its failure, too, if they ask with the same options: else
+        ten threads would wait for a dead site one after the other.
 
         refused: the one of `known` that refused a question, if one did.
         """
@@ -2467,7 +2469,8 @@ class _Site:
             waited = "waited for another thread's look at the page"
             raise requests.Timeout(f"{waited} of {host}, which takes too long")
         try:
-            # If another thread has looked meanwhile, its result counts, even one like `known`.
+            # If another thread has looked meanwhile, there is a new tuple. It counts, even if the
+            # chats in it are as they were.
             chats = self.known_chats(transport.home)
             if chats is not known:
                 return chats
