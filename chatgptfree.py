@@ -602,7 +602,8 @@ _LIMITS = r"""(?ix)
     too\ many\ requests
   | \b rate[ -]limit\w*\ (?: is\ | was\ | has\ been\ )? (?: reached | exceeded )
   | \b rate[ -]limited
-  | reached\ your\ [^.!?]{0,60} \b (?: limits? | quota ) \b
+  | reached\ your\ (?! [^.!?]{0,60} \b (?: length | context | characters? ) \b )
+    [^.!?]{0,60} \b (?: limits? | quota ) \b
   | exceeded\ your\ (?: current\ )? quota
   | (?<! disk\ ) quota\ exceeded\ for
   | credits\ have\ run\ out
@@ -1817,7 +1818,7 @@ class _Transport:
         except _NETWORK_FAILURES as error:
             # if the call's time is up, that is what happened
             self.check_time()
-            if isinstance(error, HTTPError) and isinstance(self.session, _Session):
+            if isinstance(error, HTTPError) and isinstance(self.session, requests.Session):
                 # one of urllib3's, which `requests` has let through
                 raise requests.exceptions.ConnectionError(error) from error
             raise
@@ -2435,7 +2436,8 @@ class _Site:
         if self.session is None:
             self.session = _Session()
         # Held by the thread that looks at the page. If an interrupt comes when it has just been
-        # taken, nobody gives it back, but its thread, mostly the main one, gets in again.
+        # taken, nobody gives it back. Then its thread gets in again, since it is an RLock, and
+        # others do after one has waited in vain.
         self.page_lock = threading.RLock()
         self.last_failure: Optional[_Failure] = None
         # last, since another thread of a forked child may look at it at any moment
@@ -2464,7 +2466,9 @@ class _Site:
         refused: the one of `known` that refused a question, if one did.
         """
         earlier_failure = self.last_failure
-        if not self.page_lock.acquire(timeout=transport.longest_wait()):
+        lock = self.page_lock
+        if not lock.acquire(timeout=transport.longest_wait()):
+            self.page_lock = threading.RLock()
             host = urlsplit(transport.home).netloc
             waited = "waited for another thread's look at the page"
             raise requests.Timeout(f"{waited} of {host}, which takes too long")
@@ -2480,7 +2484,7 @@ class _Site:
                 raise _copied(failure.error)
             return self._look_now(transport, refused)
         finally:
-            self.page_lock.release()
+            lock.release()
 
     def _look_now(self, transport: _Transport, refused: Optional[_Chat]) -> tuple[_Chat, ...]:
         try:

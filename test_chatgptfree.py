@@ -2117,6 +2117,7 @@ def test_english_words_tell_a_limit(words):
     [
         "Your prompt exceeds the model's token limit of 8192 tokens",
         "Your message exceeds the limit; the message limit is 500 characters",
+        "You have reached your message's maximum length, a limit of 500 characters.",
         "This model's maximum context length is 4096 tokens.",
         "Disk quota exceeded by the backup plugin",
         "Disk quota exceeded for user www-data",
@@ -10136,6 +10137,16 @@ def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out(options):
     host = site.url.partition("//")[2]
     waited = f"waited for another thread's look at the page of {host}, which takes too long"
     assert (caught.type, str(caught.value)) == (requests.Timeout, waited)
+
+
+def test_after_a_wait_in_vain_others_can_look(waits):
+    """A look that was interrupted can leave its lock behind."""
+    with Site(classic_answer) as site, ChatgptFree(site.url, timeout=0.05) as bot:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(lock_of(bot).acquire, 1).result()
+            with pytest.raises(requests.Timeout, match="waited for another thread's look"):
+                bot.complete("in vain")
+        assert bot.complete("Hi", timeout=5) == "Hi"
 
 
 @pytest.mark.parametrize(
