@@ -21,7 +21,8 @@ both: the classic one (releases up to 2.2) and the current one (2.3 and later). 
 tells which. The file is made to be copied beside a script, and needs only `requests`.
 At a terminal, in its folder: `python -m chatgptfree --help`.
 
-The sections stand in the order in which one needs them. The code of each uses what stands above it:
+The sections stand in the order in which one needs them. Each uses what stands above it, but for
+`Reply`, the answers that calls return: it stands with the screen.
 
     errors, prompt                  what the caller gets and gives
     text from sites, tags           reading input that can't be trusted
@@ -106,7 +107,8 @@ Model = Union[str, int, None]
 Timeout = Union[float, tuple[Optional[float], Optional[float]], None]
 Cookies = Union[Mapping[str, str], CookieJar, None]
 Image = Union[str, os.PathLike[str], bytes, None]
-Auth = Union[tuple[str, str], Callable[[requests.PreparedRequest], requests.PreparedRequest], None]
+# (A list of arguments in place of the dots fails in a Union on Python 3.9.0 and 3.9.1.)
+Auth = Union[tuple[str, str], Callable[..., requests.PreparedRequest], None]
 
 if TYPE_CHECKING:
     # Type checkers know typing_extensions even where it is not installed.
@@ -138,7 +140,7 @@ if TYPE_CHECKING:
         model: Model
 else:
     # Only for `typing.get_type_hints`, which evaluates annotations: `Unpack[CallOptions]` is then
-    # `Union[Any]`, that is, Any. The classes would take a fifth of this file's import time.
+    # `Union[Any]`, that is, Any. The classes above would take a fifth of this file's import time.
     Unpack = Union
     RequestOptions = CompleteOptions = CallOptions = Any
 
@@ -318,7 +320,7 @@ def _prompt_of(turns: Sequence[_Turn]) -> str:
 def _as_list(messages: Any, wanted: str) -> list[Any]:
     """Messages as a list. Raises TypeError for anything else.
 
-    wanted: what the error says that they must be. A conversation takes no str.
+    wanted: what they must be, for the error. A prompt can also be a str, a conversation can't.
     """
     if isinstance(messages, (str, Mapping, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be {wanted}, not {type(messages).__name__}")
@@ -350,7 +352,7 @@ def _turn(message: Any, where: str) -> _Turn:
         if not isinstance(text, str):
             raise TypeError(f"{where}[{key!r}] must be a str, not {type(text).__name__}")
         try:
-            # halves of characters can't be sent
+            # half of a pair of surrogates, such as "\ud83d", can't be sent
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"{where}[{key!r}] cannot be sent as UTF-8: {error}") from error
@@ -403,7 +405,7 @@ def _image_field(image: Any) -> str:
 
 
 def _token(value: Any) -> str:
-    """A nonce or a number from the site as text that can be sent back; "" for anything else."""
+    """A str or int from the site's JSON as text, "" for anything else or what can't be printed."""
     # not `isinstance`: True is an int as well
     if type(value) in (str, int) and str(value).isprintable():
         return str(value)
@@ -417,8 +419,8 @@ def _unescape(text: str) -> str:
     # not at the top: its table of names would delay the command line's first word
     from html import unescape
 
-    # It fails for numbers of over 4,300 digits. No character's number has nine, so such references
-    # are left as they are.
+    # It fails for references of over 4,300 digits. No character needs nine, so references with nine
+    # digits or more are left as they are.
     return unescape(re.sub(r"&#(?=[0-9]{9})", "&amp;#", text))
 
 
@@ -595,6 +597,10 @@ def _title(page: str) -> str:
 
 
 # --------------------------------------------------------------------------------- words of errors
+#
+# An event that reports an error becomes one by `_error_in`. So does a response that is refused
+# (`_refusal`, by `_reported`), if its body is JSON; of a page `_words` are taken. All end in
+# `_error_with`, which tells limits from other errors by their words.
 
 # Words that say that a limit of requests, or a quota, is used up. "Your prompt exceeds the model's
 # token limit" and "Disk quota exceeded" are other limits.
@@ -677,7 +683,7 @@ def _tells_limit(report: Mapping[str, Any]) -> bool:
 
 
 def _error_with(words: str, prefix: str = "") -> ChatgptFreeError:
-    """The error with these words, which tell whether a limit was reached."""
+    """A RateLimitError if the words say that a limit was reached, else a ChatgptFreeError."""
     words = prefix + (words or "the site reported an error without words")
     if re.search(_LIMITS, words):
         return RateLimitError(words)
@@ -827,7 +833,8 @@ def _in_short(error: Exception, url: str, what: str, seconds: float) -> str:
 
     url: the address whose host the sentence names.
     what: how it begins: "no answer from" or "lost the connection to".
-    seconds: how long nothing may come, for time-outs that don't say it themselves.
+    seconds: the time-out that was set. It is named if the exception doesn't name it, as for one in
+        the middle of a body.
     """
     text = _one_line(str(error))
     if not isinstance(error, _NETWORK_FAILURES):
@@ -924,8 +931,8 @@ class _EventReader:
         if line.startswith("event:"):
             return self._end_event(line[6:].strip())
         if line.endswith("event: message"):
-            # Classic releases don't end the last line of a raw error, `}`, before they name the
-            # next event.
+            # Classic releases pass on a provider's error as lines of JSON, without a line end after
+            # the last "}". So the name of the next event stands on the same line.
             self._hold(line[: -len("event: message")])
             return self._end_event("message")
         if not line.startswith((":", "id:", "retry:")):
@@ -999,8 +1006,8 @@ class _Answer:
     def __init__(self) -> None:
         # the text so far, as UTF-8: a list of pieces would take many times as much memory
         self.encoded = bytearray()
-        # what goes before the next text: a blank line between two messages, or the first half of a
-        # character (see `_without_half_characters`), which a new message makes worthless
+        # What goes before the next text: a blank line between two messages, or the first half of a
+        # character whose second half is still to come. (A new message replaces such a half.)
         self.before = ""
         # The site has said that the answer is whole. More text may follow all the same.
         self.is_complete = False
@@ -1204,7 +1211,7 @@ class _Answer:
             raise failure
         noise = "\n".join(self.noise)
         words = ""
-        # the beginning of a line that was cut off says nothing
+        # the first part of an event that was cut off, such as 'dat' or '{"choi', says nothing
         if self.is_complete or not _may_be_cut(noise):
             words = _words(noise)
         if self.encoded:
@@ -1554,8 +1561,8 @@ def _resolved_options(layers: Iterable[Mapping[str, Any]]) -> _Settings:
 # A second rule: a connection is used again only after a success. A server may send more than one
 # response to a request (103 Early Hints before the real one, for instance). What is left on the
 # connection would be taken for the answer to the next question. (A session of the caller's decides
-# by itself which connections it uses again. It forgets those of responses that are closed unread,
-# so those without a body are.)
+# by itself which connections it uses again. It drops that of a response that is closed before it
+# was read. So `_pieces` leaves responses without a body unread.)
 
 
 def _prepared(url: str) -> str:
@@ -1565,14 +1572,15 @@ def _prepared(url: str) -> str:
     """
     prepared = requests.PreparedRequest()
     try:
-        # Each of these finds some addresses that would fail later, and tell it worse: halves of
-        # characters; a user or password with characters that stand for "/", "?", "#", "@" or ":";
-        # what is no address; hosts such as "a..b".
+        # Later these addresses would fail with worse messages. This finds halves of characters:
         url.encode()
+        # a user or password with characters that stand for "/", "?", "#", "@" or ":"
         urlsplit(url)
+        # what is no address
         prepared.prepare_url(url.partition("#")[0], None)
         address = prepared.url or ""
         parts = urlsplit(address)
+        # and hosts such as "a..b"
         (parts.hostname or "").encode("idna")
     except ValueError:
         address = ""
@@ -1683,7 +1691,10 @@ class _Transport:
         self.deadline = time.monotonic() + options.max_time
 
     def asked_with(self) -> tuple[Any, ...]:
-        """What decides whether a request for the page succeeds."""
+        """What decides whether a request for the page succeeds.
+
+        Threads in whose calls it is equal share a failure: see `_Site.look`.
+        """
         options = self.options
         waits = (options.connect_timeout, options.read_timeout)
         return (self.home, self.auth, waits, options.request)
@@ -1915,7 +1926,7 @@ def _pieces(response: Response) -> Iterator[bytes]:
         return iter(())
     _check_encoding(response, raw)
     if getattr(raw, "chunked", False):
-        # gives each chunk when it has come, in pieces of 512 bytes
+        # gives a chunk as soon as it has come, one of more than 512 bytes in several pieces
         return response.iter_content(512)
     if hasattr(raw, "read1") and hasattr(raw, "decode_content"):
         return _read_at_once(raw)
@@ -2022,9 +2033,9 @@ class _Chat:
 
     @classmethod
     def usable(cls, chats: list[Any], page: str) -> tuple[_Chat, ...]:
-        """Of its chats on a page, those that are to be asked, with all that they need for it.
+        """Those of a page's chats that can be asked, with all that a question needs filled in.
 
-        chats: at least one.
+        chats: all chats of this protocol on the page, at least one.
 
         Raises ChatNotFoundError if none can be asked.
         """
@@ -2411,7 +2422,7 @@ class _Failure(NamedTuple):
     """A look at the page that failed."""
 
     error: Exception
-    # only threads that ask with the same share it
+    # threads share the failure only if that of their `_Transport` is equal to this
     asked_with: tuple[Any, ...]
 
 
@@ -2435,12 +2446,12 @@ class _Site:
         self.session = self.callers_session
         if self.session is None:
             self.session = _Session()
-        # Held by the thread that looks at the page. If an interrupt comes when it has just been
-        # taken, nobody gives it back. Then its thread gets in again, since it is an RLock, and
-        # others do after one has waited in vain.
+        # Held by the thread that looks at the page. An interrupt just after it was taken leaves it
+        # taken. It is an RLock, which lets its own thread in again. For the others, the first that
+        # waits in vain puts a new one in its place: see `look`.
         self.page_lock = threading.RLock()
         self.last_failure: Optional[_Failure] = None
-        # last, since another thread of a forked child may look at it at any moment
+        # Set last: where another thread of a forked child finds it right, the rest is made anew.
         self.process_id = os.getpid()
 
     def begin_call(self, url: str, options: _Settings) -> _Transport:
@@ -2457,12 +2468,13 @@ class _Site:
     def look(
         self, transport: _Transport, known: tuple[_Chat, ...], refused: Optional[_Chat] = None
     ) -> tuple[_Chat, ...]:
-        """Return the page's chats, newer than `known`, which are those that the caller has.
+        """Return the page's chats, newer than `known`.
 
         Of several threads one looks them up. The others wait for its result, no longer than their
         own time-outs allow. They share its failure, too, if they ask with the same options: else
         ten threads would wait for a dead site one after the other.
 
+        known: the tuple that the caller has. If the site's is another by now, that is returned.
         refused: the one of `known` that refused a question, if one did.
         """
         earlier_failure = self.last_failure
@@ -2697,7 +2709,8 @@ class _Call:
     def _choose(self) -> None:
         """Choose the chat to ask.
 
-        What the page did not offer is looked for on the page as it is now.
+        If those that are known don't offer what is wanted, the page may have changed, and is read
+        again.
         """
         self.chats = self.site.known_chats(self.transport.home)
         if not self.chats:
@@ -2707,7 +2720,7 @@ class _Call:
         try:
             self.chat = self._wanted_chat()
         except ValueError:
-            # not `look`: what another thread finds now can be the same chats with a new nonce
+            # not `look`: another thread may just have renewed the nonce, without reading the page
             self.chats = self.site.read_page(self.transport)
             self.chat = self._wanted_chat()
 
@@ -2795,7 +2808,7 @@ class _Call:
         __tracebackhide__ = True
         answer = self.answer
         if len(answer.encoded) > ANSWER_LIMIT:
-            raise ChatgptFreeError(f"it has over {ANSWER_LIMIT:,} bytes")
+            raise ChatgptFreeError(f"the answer has over {ANSWER_LIMIT:,} bytes")
         failure: Optional[Exception] = None
         try:
             # goes on where the last call of this method has left it
@@ -2835,7 +2848,7 @@ class ChatgptFree:
 
     url (str): any page that shows a chat of the plugin. It can hold `user:password@`. Everything
         that you give goes to this site, and to no other. Default: `ChatgptFree.url`, which is
-        CHATGPTFREE_URL of the environment, or chatgptfree.ai.
+        CHATGPTFREE_URL of the environment at the import, or chatgptfree.ai.
     session: a `requests.Session` or what behaves like one, to ask with. It stays yours to close.
         Default: one of its own.
     options: defaults for every call, any keyword of `stream`. What a call is given wins; `headers`
@@ -2850,8 +2863,8 @@ class ChatgptFree:
     """
 
     url: str = os.environ.get("CHATGPTFREE_URL", "").strip() or "https://chatgptfree.ai"
-    # Names of gpt4free's provider for this site, whose callers can use this class in its place. No
-    # request names a model: see `_chat_for_model` for the default.
+    # gpt4free has a class for this site with these attributes. Code that used it can use this one.
+    # The default model is never sent: `_chat_for_model` takes it for the page's first chat.
     working = True
     default_model = "gpt-4o-mini-2024-07-18"
     models: ClassVar[list[str]] = [default_model]
@@ -3200,8 +3213,8 @@ class Conversation:
         with contextlib.closing(call.texts()) as texts:
             try:
                 for text in texts:
-                    # Python adds to a str in place only if nothing else refers to it, so the
-                    # message lets go of it.
+                    # Adding to a str copies all of it if anything else refers to it. So the message
+                    # lets go of it first.
                     answer["content"] = ""
                     text_so_far += text
                     answer["content"] = text_so_far
@@ -3329,7 +3342,7 @@ def show(texts: Iterable[str]) -> Reply:
 
 def _ipython_shell() -> Any:
     """Return the IPython that this code runs in, None where it runs in none."""
-    # what stands there can also be None, or a stand-in, as builders of documentation have them
+    # sys.modules["IPython"] can also be None, or a mock that a builder of documentation put there
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     if get_ipython is None:
         return None
@@ -3383,10 +3396,11 @@ class _OnScreen:
 def _display_answer(texts: Iterable[str]) -> Reply:
     """Show an answer in a notebook, or in a console that has a kernel as a notebook has.
 
-    A notebook can change what it has displayed. A console (Jupyter's, Qt's, Spyder's) and an Output
-    of ipywidgets can't, and nothing tells which it is. So what grows begins empty, and is HTML
-    alone, which a console ignores. At the end the reply is displayed as any other. Then what has
-    grown is emptied: in the other order the page would jump.
+    Only a notebook can change what it has displayed; a console (Jupyter's, Qt's, Spyder's) and an
+    Output of ipywidgets can't, and nothing tells which it is. So the growing output begins empty,
+    and has no form but HTML: a console shows nothing of it. At the end the reply is displayed as
+    any other, and only then the growing output is emptied: the other way round the page would
+    become short for a moment, and jump.
     """
     __tracebackhide__ = True
     display: Any = sys.modules["IPython"].display.display
@@ -3414,7 +3428,7 @@ def _display_answer(texts: Iterable[str]) -> Reply:
     return reply
 
 
-# An output with this is hidden by JupyterLab and Notebook once a reply follows it in its cell. Both
+# By this JupyterLab and Notebook hide the growing output as soon as the reply stands below it. Both
 # together would make the page twice as long for a moment.
 _GIVES_WAY = (
     '<style class="chatgptfree-gives-way">'
@@ -3540,7 +3554,8 @@ _CODE_LANGUAGES = (
 _TEX = r"(?:[^`$\\]|\\[^`()\[\]])+"
 _INLINE_FORMULA = rf"\\\({_TEX}\\\)|\$(?=\S){_TEX}(?<=\S)\$(?!\d)"
 _DISPLAY_FORMULA = rf"\\\[{_TEX}\\\]|\$\${_TEX}\$\$"
-# LaTeX's environments for formulas on their own need no more around them.
+# LaTeX's environments for formulas on their own need no more around them. (The "?" makes the "+" at
+# the end of `_TEX` lazy: the formula ends at the first "\end".)
 _ENVIRONMENT = (
     r"\\begin\{(?P<name>(?:align|alignat|eqnarray|equation|flalign|gather|multline)\*?)\}"
     rf"{_TEX}?\\end\{{(?P=name)\}}"
@@ -3590,9 +3605,9 @@ def _answer_html(text: str, sources: Sequence[Any], formula_count: int) -> Optio
         return None
     # a site can send them, but they can't be sent on to the notebook
     body = _without_half_characters(body)
-    # MathJax typesets nothing in an element of the last two classes but the formulas, which have
-    # classes that say the contrary. tex2jax_ is for MathJax 2 (older notebooks), mathjax_ for
-    # MathJax 3. The other two are those of marimo's own Markdown.
+    # tex2jax_ignore (for MathJax 2, in older notebooks) and mathjax_ignore (for MathJax 3) keep
+    # MathJax away from the text; formulas have classes that let it in, see `_formula_renderer`. The
+    # other two are those of marimo's own Markdown.
     classes = "markdown prose tex2jax_ignore mathjax_ignore"
     return f'<div class="{classes}" dir="auto">{body}</div>'
 
@@ -3732,10 +3747,10 @@ _BLOCK_TAGS = ("h1", "h2", "h3", "h4", "h5", "h6", "li", "p", "td", "th")
 def _set_attributes(state: Any) -> None:
     """The parser's rule for the attributes of blocks, above all the direction of their text.
 
-    With "auto" a browser finds the direction of an element by its first letter. But it looks into
-    none of the elements in it that have a direction themselves. So the first paragraph of a list's
-    item gets none: the item has it. And all that tables and lists hold has one, so that their own
-    is found here.
+    With dir="auto" a browser takes the direction of an element from its first letter, but skips
+    the elements in it that have a `dir` of their own. So the first paragraph of a list's item gets
+    none: the item's counts. And since all items and cells have one, a browser can't find that of a
+    list or a table: it is found here.
     """
     # tables and lists whose first letter is still to come
     undecided = []
@@ -3755,6 +3770,9 @@ def _set_attributes(state: Any) -> None:
                 before.attrs.setdefault("style", "text-align:start")
                 for container in undecided:
                     container.attrSet("dir", "rtl")
+                    # JupyterLab would put a table at the left.
+                    if container.tag == "table":
+                        container.attrSet("style", "margin-inline:0 auto")
             if direction:
                 undecided.clear()
 
@@ -3791,7 +3809,8 @@ _ARROW = r"\\x[A-Za-z]{4,}"
 _SLOW_TEX = rf"{_CHEMISTRY}|{_ARROW}|\\(?:boxed|cfrac|fbox)"
 # commands, braces, and the beginnings of comments
 _TEX_TOKEN = r"(?s)\\[A-Za-z]+|\\.|[{}%]"
-# Commands that begin another level without a brace. Most have no counterpart that ends it.
+# Commands that begin another level without a brace. Where it ends isn't looked for, as most have no
+# command for that: so each counts to the end of the formula.
 _TEX_OPENING = (
     r"(?i)\{|\\(?:begin|color|huge|large|left|lower|moveleft|moveright|raise|small|tiny"
     r"|[a-z]*size|[a-z]*style)"
@@ -3926,7 +3945,8 @@ def demo_site(
 
     It speaks the classic protocol, and sends its answers a word at a time.
 
-    answer (function): takes the prompt (str) and returns the text to send. Where it raises one of
+    answer (function): takes the prompt (str; in a conversation it is all that was said, as
+        `format_prompt` has it) and returns the text to send. Where it raises one of
         the library's errors, the site fails so that its visitor gets that error (a ChatgptFreeError
         for a ChatNotFoundError, since its page has a chat). The `retry_after` of a RateLimitError
         is told to the visitor. The `partial` of other errors is sent before the site fails.
@@ -4015,8 +4035,10 @@ def demo_site(
 
 def _demo_words(error: ChatgptFreeError) -> str:
     """The words that an error was made with, as HTML. (The `str` of a BlockedError adds advice.)"""
-    words, *_ = (*error.args, "")
-    return _escape(str(words))
+    words = ""
+    if error.args:
+        words = str(error.args[0])
+    return _escape(words)
 
 
 def _demo_answer(prompt: str) -> str:
@@ -4052,6 +4074,7 @@ _TERMINAL_WORDS = {
     r"^no model\b": "--model: no model",
     r"^(timeout|proxy) must\b": r"--\1 must",
     r"^an address\b": "an address (--url or CHATGPTFREE_URL)",
+    r"^(header|cookie)s\[": r"--\1 [",
     r"\bcookies=\{…\}, headers=\{.*?\}": "--cookie NAME=VALUE … --header 'User-Agent: …'",
 }
 # An arrow or another key of its kind. Without readline, a terminal sends these characters for it.
@@ -4130,11 +4153,16 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
+def _attempt(action: Callable[[], Optional[int]], bot: Optional[ChatgptFree] = None) -> int:
     """Run `action`. If it fails, say so in one line. Return the exit status.
 
-    url: the site that is asked, as far as that is known. A failure of the network names its host.
+    bot: who asks, if anybody does. A failure of the network names the host, and the time-out.
     """
+    url = ""
+    seconds = TIMEOUT
+    if bot is not None:
+        url = bot.url
+        seconds = bot._options.get("timeout", TIMEOUT)
     try:
         return action() or 0
     except KeyboardInterrupt:
@@ -4143,7 +4171,7 @@ def _attempt(action: Callable[[], Optional[int]], url: str = "") -> int:
         # `main` knows what to do
         raise
     except (ChatgptFreeError, requests.RequestException) as error:
-        words = _in_short(error, url, "no answer from", TIMEOUT)
+        words = _in_short(error, url, "no answer from", seconds)
         status = 1
     except ValueError as error:
         # the library's ValueErrors name a wrong argument
@@ -4188,7 +4216,7 @@ def _run(argv: Optional[Sequence[str]]) -> int:
         )
         stack.enter_context(bot)
         if arguments.models:
-            return _attempt(lambda: _print_models(bot), bot.url)
+            return _attempt(lambda: _print_models(bot), bot)
         file = None
         chat = bot.conversation(arguments.system)
         if arguments.chat is not None:
@@ -4220,7 +4248,7 @@ def _prompt(words: Sequence[str]) -> Optional[str]:
         # as many commands have it: standard input, whatever that is
         typed = ""
         reads = True
-    if not typed and not reads and _is_terminal(sys.stdin):
+    if not words and not reads and _is_terminal(sys.stdin):
         return None
     parts = [typed]
     if reads:
@@ -4263,7 +4291,7 @@ def _ask(chat: Conversation, question: str, file: Optional[_ChatFile]) -> int:
     before = len(chat.messages)
     saved = 0
     try:
-        status = _attempt(lambda: _print_reply(chat, question), chat._bot.url)
+        status = _attempt(lambda: _print_reply(chat, question), chat._bot)
     finally:
         # what had come of a broken answer is saved as well
         if file is not None and len(chat.messages) > before:
@@ -4335,7 +4363,7 @@ def _converse(chat: Conversation, file: Optional[_ChatFile]) -> int:
             if readline is not None and readline.get_line_buffer():
                 continue
             return 130
-        if question.strip() in ("exit", "quit", "/exit", "/quit", ":q"):
+        if question.strip().casefold() in ("exit", "quit", "/exit", "/quit", ":q"):
             return 0
         if question.strip():
             _ask(chat, question, file)
@@ -4398,11 +4426,11 @@ class _ChatFile:
             if not isinstance(messages, list):
                 raise TypeError(f"it is a {type(messages).__name__}")
             chat = self.bot.conversation(messages=messages)
-            if self.system:
+            if self.system is not None:
                 if messages and messages[0]["role"] == "system":
                     messages.pop(0)
                 chat = self.bot.conversation(self.system, messages)
-            # what can be read can have a part that can't be written
+            # JSON can hold half of a character, in a key of the caller's own, that can't be written
             _as_json(chat.messages)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.name} holds no conversation: {error}") from error
@@ -4446,7 +4474,7 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _replace(path: str, raw: bytes) -> None:
-    """Write to a new file, and give it that name, under which so is a whole file at any moment.
+    """Write a new file, and rename it to `path`, so that the file there is whole at any moment.
 
     Raises OSError where that isn't possible, or would lose the old file's permissions or its other
     names.
@@ -4491,8 +4519,8 @@ def _parsed(parser: Any, argv: Optional[Sequence[str]]) -> Any:
     """The arguments, checked. Options can stand between the words of the prompt."""
     if argv is None:
         argv = sys.argv[1:]
-    # What follows "--" is no option. It is kept from argparse, which here loses a "--" that comes
-    # first.
+    # What follows "--" is part of the prompt, even if it begins with "-". It isn't given to
+    # argparse, which here drops a "--" that comes first.
     words = [*argv, "--"]
     end = words.index("--")
     arguments, unknown = parser.parse_known_intermixed_args(words[:end])

@@ -1931,7 +1931,7 @@ def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, s
     add_classic(mock, chunk("words " * 100) * 1000)
     with pytest.raises(IncompleteReplyError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == ("the answer broke off: it has over 100,000 bytes")
+    assert str(caught.value) == ("the answer broke off: the answer has over 100,000 bytes")
     assert caught.value.partial == "words " * 16_700
 
 
@@ -6854,7 +6854,11 @@ def test_blocks_begin_where_their_language_does(text, html_text):
 
 
 @pytest.mark.parametrize(
-    ("text", "tag"), [("אב|a\n-|-", '<table dir="rtl">'), ("a|אב\n-|-", "<table>")]
+    ("text", "tag"),
+    [
+        ("אב|a\n-|-", '<table dir="rtl" style="margin-inline:0 auto">'),
+        ("a|אב\n-|-", "<table>"),
+    ],
 )
 def test_so_does_a_table(text, tag):
     assert inner_html(text).startswith(tag)
@@ -7986,6 +7990,14 @@ IHzJa1A/tmhXUF+2rP4UWM4d0isQsr2VOmKQ7rgcHIBbAiBgh9tgpSFvUe/pkUbn
 """
 
 
+def test_a_site_that_falls_silent_is_said_with_the_time_out_that_was_given(monkeypatch, capsys):
+    silent = urllib3.exceptions.ReadTimeoutError(None, None, "Read timed out.")
+    monkeypatch.setattr(ChatgptFree, "list_models", fail_with(requests.ConnectionError(silent)))
+    assert main(["--url", SITE, "--timeout", "5", "--models"]) == 1
+    words = "nothing came from site.example for 5 seconds"
+    assert capsys.readouterr().err == f"chatgptfree: {words}\n"
+
+
 def test_a_certificate_that_is_not_known_says_how_to_make_it_known(tmp_path, capsys):
     path = tmp_path / "certificate.pem"
     path.write_text(CERTIFICATE.lstrip())
@@ -8088,6 +8100,15 @@ def test_an_empty_prompt_is_wrong_usage(arguments, standard_input, capsys):
     assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
 
 
+def test_an_empty_prompt_at_a_terminal_begins_no_conversation(keyboard, capsys):
+    """A script may have an empty variable there."""
+    keyboard("exit")
+    with pytest.raises(SystemExit) as leave:
+        main(["--url", SITE, ""])
+    assert leave.value.code == 2
+    assert capsys.readouterr() == ("", "chatgptfree: the prompt is empty; see --help\n")
+
+
 @POSIX_ONLY
 def test_without_a_terminal_no_conversation_begins(monkeypatch, capsys):
     with open(os.devnull) as nothing, pytest.raises(SystemExit) as leave:
@@ -8114,7 +8135,7 @@ UNUSABLE_VALUES = {
     ),
     "header of two lines": (
         ["--header", "X-Key: s3cret\nb"],
-        "headers['X-Key'] can't be sent: it must be one line of Latin-1",
+        "--header ['X-Key'] can't be sent: it must be one line of Latin-1",
     ),
     "no picture": (["--image", MODULE], "the image is not a JPEG, PNG or WebP"),
 }
@@ -8243,6 +8264,12 @@ def test_a_system_text_stands_in_place_of_a_saved_one(yes, capsys, chat_file, as
     assert ask_with("--system", "Be terse.", "And?") == 0
     assert forms(yes)[0]["message"] == "System: Be terse.\n" + ANN_AND_QUESTION
     assert saved(chat_file) == [*SYSTEM, *YES]
+
+
+def test_an_empty_system_text_takes_the_saved_one_away(yes, capsys, chat_file, ask_with):
+    chat_file.write_text(json.dumps([*SYSTEM, *ANN]), encoding="utf-8")
+    assert ask_with("--system", "", "And?") == 0
+    assert saved(chat_file) == YES
 
 
 def test_an_empty_file_is_a_new_conversation(yes, capsys, chat_file, ask_with):
@@ -8935,7 +8962,7 @@ def test_a_signal_to_end_ends_a_conversation(capsys, mock, keyboard, when_printe
     assert [form["message"] for form in forms(mock)] == ["one"]
 
 
-@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", ":q", " quit "])
+@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", ":q", " Quit "])
 def test_a_conversation_is_left_by_a_word(word, keyboard, capsys):
     keyboard(word)
     assert main(["--demo"]) == 0
