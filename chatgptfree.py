@@ -3949,7 +3949,8 @@ def demo_site(
         `format_prompt` has it) and returns the text to send. Where it raises one of
         the library's errors, the site fails so that its visitor gets that error (a ChatgptFreeError
         for a ChatNotFoundError, since its page has a chat). The `retry_after` of a RateLimitError
-        is told to the visitor. The `partial` of other errors is sent before the site fails.
+        is told to the visitor. The `partial` of a ChatgptFreeError or an IncompleteReplyError is
+        sent before the site fails, so both arrive as an IncompleteReplyError with that text.
         Default: a short answer that quotes the last question.
 
     >>> with demo_site(str.upper) as url:
