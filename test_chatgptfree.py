@@ -53,6 +53,7 @@ import traceback
 import tracemalloc
 import types
 import typing
+import weakref
 import zipapp
 import zipfile
 import zlib
@@ -2949,6 +2950,13 @@ def test_a_time_out_is_120_seconds_20_for_connecting_or_what_somebody_gave(defau
     assert [options["timeout"] for options in session.options] == [sent] * 3
 
 
+def test_with_an_image_connecting_has_the_usual_time_out():
+    """It is also the time for sending all of a request."""
+    session = StubSession(OPENAI, CURRENT_ANSWER)
+    ChatgptFree(SITE, session=session).complete("Hi", image=PNG)
+    assert [options["timeout"] for options in session.options] == [120.0] * 3
+
+
 SEARCHES = current_box(1, allowWebSearchTool=True, webToggleDefaultOn=True)
 NO_SEARCH = current_box(1, webToggleDefaultOn=True)
 
@@ -4092,6 +4100,14 @@ def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(location):
     caught = failing_call(answer=redirect_to(location))
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
+
+
+@pytest.mark.parametrize("hooks", [{}, {"response": None}], ids=repr)
+def test_a_session_needs_no_hooks(mock, hooks):
+    add_classic(mock, CLASSIC_ANSWER)
+    session = requests.Session()
+    session.hooks = hooks
+    assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello, wörld 🌍"
 
 
 def test_a_redirect_is_followed_where_a_session_calls_its_hooks_twice(mock):
@@ -5269,6 +5285,54 @@ def test_the_repr_of_a_conversation_says_with_whom_it_is_and_no_password():
     assert repr(chat) == (
         "<Conversation with ChatgptFree('https://site.example/help/'), 1 messages>"
     )
+
+
+class Watched:
+    """A response hook that does nothing, and can be watched."""
+
+    def __call__(self, response, **_):
+        pass
+
+
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
+def test_nothing_of_a_call_is_kept_when_it_has_ended(page):
+    hook = Watched()
+    kept = weakref.ref(hook)
+    session = StubSession(page, CLASSIC_ANSWER if page is CLASSIC_PAGE else CURRENT_ANSWER)
+    bot = ChatgptFree(SITE, session=session)
+    gc.disable()
+    try:
+        bot.complete("Hi", hooks={"response": hook})
+        session.options.clear()
+        del hook
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_a_failed_look_at_the_page_keeps_nothing_of_its_caller(mock):
+    mock.get(SITE + "/", status=500)
+    bot = ChatgptFree(SITE)
+
+    def fail():
+        of_the_caller = Watched()
+        with contextlib.suppress(ChatgptFreeError):
+            bot.complete("Hi")
+        return weakref.ref(of_the_caller)
+
+    kept = fail()
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_conversation_with_a_client_whose_address_is_changed_is_sent_whole():
+    with Site(say_hello, LOCAL_CURRENT) as one, Site(say_hello, LOCAL_CURRENT) as two:
+        bot = ChatgptFree(one.url)
+        chat = bot.conversation()
+        chat.complete("My name is Ann.")
+        bot.url = two.url
+        chat.complete("What is my name?")
+        assert messages_to(two) == [dialogue_text(chat.messages[:-1])]
 
 
 def test_a_client_whose_address_is_changed_asks_the_other_site(without_pauses):
@@ -10164,6 +10228,27 @@ def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out(options):
     host = site.url.partition("//")[2]
     waited = f"waited for another thread's look at the page of {host}, which takes too long"
     assert (caught.type, str(caught.value)) == (requests.Timeout, waited)
+
+
+def test_a_thread_that_waits_does_not_get_anothers_shorter_time_out(waits):
+    asked = threading.Event()
+
+    def page(handler):
+        if asked.is_set():
+            return handler.whole(CLASSIC_PAGE)
+        asked.set()
+        waits.acquire(timeout=10)
+        return handler.wait_for_hang_up()
+
+    with (
+        Site(classic_answer, page) as site,
+        ChatgptFree(site.url) as bot,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        hasty = pool.submit(bot.complete, "hasty", timeout=0.3)
+        assert asked.wait(5)
+        assert bot.complete("patient", timeout=20) == "patient"
+        assert type(hasty.exception(10)) is requests.ReadTimeout
 
 
 def test_after_a_wait_in_vain_others_can_look(waits):
