@@ -5996,11 +5996,21 @@ def test_a_system_text_of_the_wrong_type_is_a_typeerror_at_the_call(system):
     assert str(caught.value) == f"system must be a str, not {type(system).__name__}"
 
 
-def test_what_an_assigned_message_lacks_is_named():
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([{"role": "user"}], "messages[0] has no 'content'"),
+        ([1], "messages[0] must be a mapping with 'role' and 'content', not int"),
+        (None, "messages must be a list of messages, not NoneType"),
+    ],
+    ids=["no content", "no message", "no list"],
+)
+def test_what_is_wrong_with_assigned_messages_is_named(messages, words):
     chat = ChatgptFree(SITE).conversation()
-    chat.messages = [{"role": "user"}]
-    with pytest.raises(ValueError, match=r"messages\[0\] has no 'content'"):
+    chat.messages = messages
+    with pytest.raises((TypeError, ValueError)) as caught:
         chat.stream("Hi")
+    assert str(caught.value) == words
 
 
 @each_copy
