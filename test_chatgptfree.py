@@ -90,10 +90,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
+COMMAND = [sys.executable, "-m", "chatgptfree"]  # where HERE is the working directory
 SITE = "https://site.example"
 AJAX = SITE + "/wp-admin/admin-ajax.php"
 NOBODY = "http://127.0.0.1:9/"  # where no site is
 ERRORS = [ChatgptFreeError, ChatNotFoundError, BlockedError, RateLimitError, IncompleteReplyError]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_end_when_they_are_told_to():
+    serve = ThreadingHTTPServer.serve_forever
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ThreadingHTTPServer, "serve_forever", lambda site, *_: serve(site, 0.001))
+        yield
 
 
 # ---------------------------------------------------------------- The module's private functions
@@ -542,7 +551,7 @@ class Site(ThreadingHTTPServer):
         ]
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.001,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -7431,10 +7440,15 @@ class Terminal:
 
     def __init__(self, *arguments, kind="dumb", columns=80):
         shell = ["sh", "-c", f'stty cols {columns}; exec "$@"', "sh"]
-        command = [sys.executable, "-c", self.HOLD, *shell, sys.executable, MODULE, *arguments]
+        command = [sys.executable, "-c", self.HOLD, *shell, *COMMAND, *arguments]
         environment = {**os.environ, "TERM": kind, "PYTHONUTF8": "1"}
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            cwd=HERE,
+            env=environment,
         )
         self.screen = ""
 
@@ -7502,11 +7516,15 @@ def echo_history(handler, form):
 
 
 def start_shell(command):
-    """Start a line of the shell, in which "$0" "$1" is the command line."""
-    command = ["sh", "-c", command, sys.executable, MODULE]
+    """Start a line of the shell, in which "$0" "$@" is the command line."""
+    return start(["sh", "-c", command, *COMMAND])
+
+
+def start(command):
+    """Start a process whose output can be read."""
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=HERE, env=environment
     )
 
 
@@ -8712,11 +8730,7 @@ def test_in_another_thread_the_command_sets_no_handlers(yes, capsys, chat_file, 
 def test_a_signal_ends_a_process_that_waits_with_its_exit_status(number):
     with (
         Site(ping_until_hang_up) as site,
-        subprocess.Popen(
-            [sys.executable, MODULE, "--url", site.url, "Hi"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process,
+        start([*COMMAND, "--url", site.url, "Hi"]) as process,
     ):
         assert process.stdout.read(5) == b"Hello"
         process.send_signal(number)
@@ -8730,7 +8744,8 @@ def test_a_signal_ends_a_process_that_waits_with_its_exit_status(number):
 def test_a_pipe_is_read_as_utf_8_whatever_the_language():
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
     with Site(say_hello) as site:
-        run_python(MODULE, "--url", site.url, "Review:", stdin="café\n", env=environment)
+        question = ["--url", site.url, "Review:"]
+        run_python("-m", "chatgptfree", *question, stdin="café\n", env=environment)
     assert messages_to(site) == ["Review:\n\ncafé"]
 
 
@@ -8833,7 +8848,7 @@ def test_closed_standard_streams_confuse_nothing(line, wanted):
     """An answer goes to standard output, a complaint to standard error, or nowhere."""
     with (
         Site(say_hello) as site,
-        start_shell(f'exec "$0" "$1" --url {site.url} {line}') as process,
+        start_shell(f'exec "$0" "$@" --url {site.url} {line}') as process,
     ):
         out, err = process.communicate(timeout=60)
     is_told = process.returncode != 0 and "2>&-" not in line
@@ -8852,7 +8867,7 @@ def test_a_closed_pipe_ends_quietly():
         handler.wfile.write(http_chunk((chunk("two\n") + DONE).encode()))
         handler.wfile.write(b"0\r\n\r\n")
 
-    with Site(answer) as site, start_shell(f'exec "$0" "$1" --url {site.url} Hi') as process:
+    with Site(answer) as site, start_shell(f'exec "$0" "$@" --url {site.url} Hi') as process:
         assert process.stdout.readline() == b"one\n"
         process.stdout.close()
         closed.set()
@@ -8884,15 +8899,7 @@ def test_text_is_printed_as_it_comes():
             handler.wfile.write(http_chunk((chunk(" world") + DONE).encode()))
         handler.wfile.write(b"0\r\n\r\n")
 
-    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
-    with (
-        Site(answer) as site,
-        subprocess.Popen(
-            [sys.executable, MODULE, "--url", site.url, "Hi"],
-            stdout=subprocess.PIPE,
-            env=environment,
-        ) as process,
-    ):
+    with Site(answer) as site, start([*COMMAND, "--url", site.url, "Hi"]) as process:
         assert process.stdout.read(5) == b"Hello"
         printed.set()
         assert process.stdout.read().split() == [b"world"]
