@@ -132,12 +132,6 @@ def lock_of(client):
     return client._site.page_lock
 
 
-def forget_the_nonce(client):
-    """The next request of the client has a nonce that has expired."""
-    for home, chats in client._site.chats.items():
-        client._site.chats[home] = tuple(chat.with_nonce("expired") for chat in chats)
-
-
 def lead_functions_to(url, monkeypatch):
     """The functions of the module ask this site."""
     shared = chatgptfree.complete.__self__
