@@ -6288,9 +6288,12 @@ WAITING = "waiting for the answer ..."
 ENDS = {"interrupt": KeyboardInterrupt(), "broken answer": IncompleteReplyError("it broke off")}
 
 
-def streamed(*texts, error=None, sources=()):
-    """What `stream` returns: a generator of pieces, which returns the whole Reply at its end."""
-    yield from texts
+def streamed(*texts, error=None, sources=(), clock=None, seconds=1.0):
+    """What `stream` returns: a generator of pieces, which returns the whole Reply at its end.
+
+    So many seconds of a clock pass before each piece.
+    """
+    yield from clock.moved(seconds, *texts) if clock else texts
     if error:
         raise error
     return Reply("".join(texts), sources, "stop")
@@ -6321,7 +6324,6 @@ def all_of(reply):
 WHOLE = (Reply, "Hello", FOUND, "stop")
 COPIES = {
     "copy": copy.copy,
-    "deep copy": copy.deepcopy,
     "pickle": lambda reply: pickle.loads(pickle.dumps(reply)),
     "old pickle": lambda reply: pickle.loads(pickle.dumps(reply, 0)),
 }
@@ -6331,17 +6333,13 @@ class Notebook:
     """Stands in for IPython in a notebook, and for the output of its cell.
 
     `displayed` has what was displayed, in order; a display that was changed is what it is now.
-    `drawn` has the HTML of each change, and `seen` all of them and each display. Its clock stands
-    still but for `come`.
+    `drawn` has the HTML of each change, and `seen` all of them and each display.
     """
 
-    def __init__(self, monkeypatch):
+    def __init__(self, clock):
         self.displayed, self.drawn, self.seen = [], [], []
-        self.now, self.execution_count, self.kernel = 0.0, 1, object()
+        self.clock, self.execution_count, self.kernel = clock, 1, object()
         self.display = types.SimpleNamespace(display=self.display_one)
-        monkeypatch.setitem(sys.modules, "IPython", self)
-        clock = types.SimpleNamespace(monotonic=lambda: self.now, thread_time=time.thread_time)
-        monkeypatch.setattr(chatgptfree, "time", clock)
 
     def get_ipython(self):
         return self
@@ -6358,22 +6356,19 @@ class Notebook:
 
         return types.SimpleNamespace(update=update) if display_id else None
 
-    def come(self, *texts, seconds=1.0, error=None, sources=()):
-        """What `stream` returns, with these seconds before each piece."""
-        for text in texts:
-            self.now += seconds
-            yield text
-        if error:
-            raise error
-        return Reply("".join(texts), sources, "stop")
+    def come(self, *texts, **options):
+        """What `stream` returns, by the clock of the notebook."""
+        return streamed(*texts, clock=self.clock, **options)
 
 
 NOTHING = {"text/html": ""}
 
 
 @pytest.fixture
-def notebook(monkeypatch):
-    return Notebook(monkeypatch)
+def notebook(monkeypatch, clock):
+    notebook = Notebook(clock)
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    return notebook
 
 
 @pytest.fixture
@@ -6387,11 +6382,15 @@ def instead_of_rendering(monkeypatch):
     return set_function
 
 
-class TerminalStream(io.StringIO):
-    """The output of a terminal."""
+class IdleStream(io.StringIO):
+    """IDLE's window: a terminal without a file."""
 
     def isatty(self):
         return True
+
+
+class TerminalStream(IdleStream):
+    """The output of a terminal."""
 
     def fileno(self):
         return 7
@@ -6404,18 +6403,10 @@ class FileStream(TerminalStream):
         return False
 
 
-class IdleStream(io.StringIO):
-    """IDLE's window: a terminal without a file."""
-
-    def isatty(self):
-        return True
-
-
 class BareStream:
     """What an application with a window puts in place of sys.stdout: it can write, and no more."""
 
-    def __init__(self):
-        self.text = ""
+    text = ""
 
     def write(self, text):
         self.text += text
@@ -6525,16 +6516,16 @@ def test_formulas_are_text_until_the_end(notebook):
 
 
 def test_an_answer_is_drawn_ten_times_a_second_at_most(notebook):
-    show(notebook.come(*"x" * 1024, seconds=1 / 64))  # sixteen seconds, a draw at each 7th piece
-    assert len(notebook.drawn) == 146 + 2
-    assert notebook.displayed[1] == "x" * 1024
+    show(notebook.come(*"x" * 256, seconds=1 / 64))  # four seconds, a draw at each 7th piece
+    assert len(notebook.drawn) == 36 + 2
+    assert notebook.displayed[1] == "x" * 256
 
 
 def test_what_takes_long_to_draw_is_drawn_less_often(notebook, instead_of_rendering):
     drawn = []
 
     def render(text):
-        notebook.now += 1
+        notebook.clock.now += 1
         drawn.append(len(text))
         return text
 
@@ -6543,20 +6534,10 @@ def test_what_takes_long_to_draw_is_drawn_less_often(notebook, instead_of_render
     assert drawn == [1, 33, 65, 97, 129]
 
 
-@pytest.mark.parametrize("run", ["notebook", "script"])
-def test_show_returns_the_whole_reply(run, request):
-    if run == "notebook":
-        request.getfixturevalue("notebook")
-    reply = show(streamed("Hel", "lo", sources=FOUND))
-    assert isinstance(reply, Reply)
-    assert all_of(reply)[1:] == WHOLE[1:]
-
-
 def test_text_that_cannot_be_html_grows_as_it_is_but_for_controls(notebook, monkeypatch):
     monkeypatch.setitem(sys.modules, "markdown_it", None)
     show(notebook.come("<b>\x1b"))
-    markup = '<pre dir="auto" style="white-space:pre-wrap">&lt;b&gt;</pre>'
-    assert notebook.drawn[0] == markup
+    assert notebook.drawn[0] == '<pre dir="auto" style="white-space:pre-wrap">&lt;b&gt;</pre>'
 
 
 @pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
@@ -6573,30 +6554,19 @@ def test_where_no_answer_came_the_notebook_shows_none(notebook):
 
 
 def test_an_interrupt_while_drawing_closes_the_answer(notebook, instead_of_rendering):
-    closed = []
-
-    def texts():
-        try:
-            notebook.now += 1
-            yield "x"
-        finally:
-            closed.append(True)
-
-    def interrupted(text):
-        raise KeyboardInterrupt
-
-    instead_of_rendering(interrupted)
-    kept = texts()  # Python closes a generator that nobody keeps
+    instead_of_rendering(fail_with(KeyboardInterrupt))
+    kept = notebook.come("a", "b")  # Python closes a generator that nobody keeps
     with pytest.raises(KeyboardInterrupt):
         show(kept)
-    assert (closed, notebook.displayed) == ([True], [NOTHING, "x"])
+    assert inspect.getgeneratorstate(kept) == inspect.GEN_CLOSED
+    assert notebook.displayed == [NOTHING, "a"]
 
 
 def test_a_shown_answer_is_not_shown_again_by_its_own_cell(notebook):
     reply = show(notebook.come("Hello"))
-    before = len(notebook.displayed)
+    before = notebook.displayed.copy()
     reply._ipython_display_()
-    assert notebook.displayed[before:] == []
+    assert notebook.displayed == before
 
 
 def test_a_shown_answer_is_shown_by_a_later_cell(notebook):
@@ -6622,22 +6592,14 @@ def test_in_ipythons_terminal_an_answer_is_printed_and_not_echoed(monkeypatch, c
 
 
 def test_pythons_own_prompt_echoes_an_answer_as_it_echoes_everything(monkeypatch, capsys):
-    typed = iter(["show(answer)"])
-
-    def read(prompt):
-        for line in typed:
-            return line
-        raise EOFError
-
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     monkeypatch.setattr(sys, "displayhook", sys.__displayhook__)
     monkeypatch.setattr(builtins, "_", None, raising=False)
-    code.interact("", read, {"show": show, "answer": ["Hel", "lo"]}, "")
+    code.InteractiveInterpreter({"show": show}).runsource("show(['Hel', 'lo'])")
     assert capsys.readouterr().out == "Hello\n'Hello'\n"
 
 
 NO_IPYTHON = {
-    "blocked": None,
     "not running": types.SimpleNamespace(get_ipython=lambda: None),
     "empty stand-in": types.ModuleType("IPython"),
     "full stand-in": types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)),
@@ -6668,8 +6630,11 @@ NO_STREAMS = {"str": "x", "Reply": Reply("x"), "bytes": b"x", "NoneType": None}
 def test_show_says_what_it_takes(kind, texts):
     with pytest.raises(TypeError) as caught:
         show(texts)
-    words = "show takes what stream returns, as in show(stream(…))"
-    assert str(caught.value) == f"{words}, not {kind}"
+    assert str(caught.value) == f"show takes what stream returns, as in show(stream(…)), not {kind}"
+
+
+def test_show_returns_the_whole_reply():
+    assert all_of(show(streamed("Hel", "lo", sources=FOUND))) == WHOLE
 
 
 def test_any_iterable_of_text_is_printed(capsys):
@@ -6706,26 +6671,12 @@ def test_each_piece_is_flushed_as_it_comes(screen):
     assert seen == [b"a", b"ab"]
 
 
-def test_an_interrupt_while_printing_closes_the_answer(screen):
-    closed = []
-
-    class Interrupted(io.StringIO):
-        def write(self, text):
-            if text == "a":
-                raise KeyboardInterrupt
-            return super().write(text)
-
-    def texts():
-        try:
-            yield "a"
-        finally:
-            closed.append(True)
-
-    screen(Interrupted(), io.StringIO())
-    kept = texts()  # Python closes a generator that nobody keeps
+def test_an_interrupt_while_printing_closes_the_answer(when_printed):
+    when_printed("a", fail_with(KeyboardInterrupt))
+    kept = streamed("a", "b")  # Python closes a generator that nobody keeps
     with pytest.raises(KeyboardInterrupt):
         show(kept)
-    assert closed == [True]
+    assert inspect.getgeneratorstate(kept) == inspect.GEN_CLOSED
 
 
 COLUMNS = {"usual": (80, WAITING), "narrow": (11, "waiting "), "unknown": (0, WAITING)}
@@ -6746,11 +6697,10 @@ def test_a_notice_stands_on_one_line_until_the_first_piece(screen, columns, noti
     assert (stdout.getvalue(), stderr.getvalue()) == ("ab\n", wiped)
 
 
-@pytest.mark.parametrize("error", ENDS.values(), ids=ENDS)
-def test_the_notice_is_wiped_where_no_answer_comes(screen, error):
+def test_the_notice_is_wiped_where_no_answer_comes(screen):
     stdout, stderr = screen(io.StringIO(), TerminalStream())
-    with pytest.raises(type(error)):
-        show(streamed(error=error))
+    with pytest.raises(KeyboardInterrupt):
+        show(streamed(error=KeyboardInterrupt()))
     assert (stdout.getvalue(), stderr.getvalue()) == ("", f"{WAITING}\r{' ' * 28}\r")
 
 
