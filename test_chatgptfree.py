@@ -13,7 +13,6 @@ What several sections use stands first. No test sleeps: where time matters, a se
 client has got the last piece, or a test moves the module's clock.
 """
 
-import ast
 import asyncio
 import base64
 import builtins
@@ -66,7 +65,6 @@ import requests
 import responses
 import urllib3
 from requests.hooks import dispatch_hook
-from requests.structures import CaseInsensitiveDict
 
 import chatgptfree
 from chatgptfree import (
@@ -2497,44 +2495,37 @@ def test_the_current_requests_are_the_plugins(mock):
     assert [call.request.headers.get("Referer") for call in mock.calls[1:]] == [SITE + "/"] * 2
 
 
-def test_one_object_is_one_guest_with_a_conversation_for_each_call(mock):
-    add_current(mock, CURRENT_ANSWER)
-    bot = ChatgptFree(SITE)
-    for client in (bot, bot, ChatgptFree(SITE)):
-        client.complete("Hi")
-    queries = [query for query in forms(mock, "GET") if query]
-    guests = [query["session_id"] for query in queries]
-    assert [guest == guests[0] for guest in guests] == [True, True, False]
-    assert len({query["conversation_uuid"] for query in queries}) == 3
-
-
-def test_a_classic_sites_guest_has_ten_letters_and_digits_for_good(mock):
-    add_classic(mock, CLASSIC_ANSWER)
-    bot = ChatgptFree(SITE)
-    bot.complete("Hi")
-    bot.conversation().complete("Hi")
-    ChatgptFree(SITE).complete("Hi")
-    ids = [form["wpaicg_chat_client_id"] for form in forms(mock)]
-    assert all(re.fullmatch("[A-Za-z0-9]{10}", guest) for guest in ids)
-    assert [guest == ids[0] for guest in ids] == [True, True, False]
-
-
-SIGNS = "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 +"
-
-
 @pytest.mark.parametrize(
-    ("prompt", "sent"),
+    ("page", "answer", "field"),
     [
-        pytest.param("if a<b and c>d: x", "if a&lt;b and c>d: x", id="code"),
-        pytest.param("<b>1</b>", "&lt;b>1&lt;/b>", id="tags"),
-        pytest.param(SIGNS, SIGNS, id="signs"),
-        pytest.param("wörld 🌍", "wörld 🌍", id="letters"),
+        (CLASSIC_PAGE, CLASSIC_ANSWER, "wpaicg_chat_client_id"),
+        (CURRENT_PAGE, CURRENT_ANSWER, "session_id"),
     ],
+    ids=["classic", "current"],
 )
-def test_only_the_less_than_sign_is_escaped_for_a_classic_site(mock, prompt, sent):
+def test_one_object_is_one_guest(page, answer, field):
+    session = StubSession(page, answer)
+    bot = ChatgptFree(SITE, session=session)
+    for client in (bot, bot.conversation(), ChatgptFree(SITE, session=session)):
+        client.complete("Hi")
+    guests = [fields[field] for fields in session.fields if field in fields]
+    assert [guest == guests[0] for guest in guests] == [True, True, False]
+
+
+def test_each_call_is_a_conversation_of_its_own():
+    session = StubSession(CURRENT_PAGE, CURRENT_ANSWER)
+    bot = ChatgptFree(SITE, session=session)
+    bot.complete("Hi")
+    bot.complete("Hi")
+    _, _, first, _, second = session.fields
+    assert first["conversation_uuid"] != second["conversation_uuid"]
+
+
+def test_only_the_less_than_sign_is_escaped_for_a_classic_site(mock):
     add_classic(mock, CLASSIC_ANSWER)
-    ChatgptFree(SITE).complete(prompt)
-    assert forms(mock)[0]["message"] == sent
+    kept = "\"it's\" & 'that' &amp; &lt; > \\ \n\t %41 + wörld 🌍"
+    ChatgptFree(SITE).complete("if a<b: <b>" + kept)
+    assert forms(mock)[0]["message"] == "if a&lt;b: &lt;b>" + kept
 
 
 def test_a_subfolder_and_a_custom_bot(mock):
@@ -2566,19 +2557,18 @@ def test_nonce_and_post_id_are_kept_between_calls(mock):
 # -------------------------------------------------------------------------------- Requests: models
 
 
-@pytest.mark.parametrize(
-    ("model", "bot_id"),
-    [
-        pytest.param(None, "25871", id="None"),
-        pytest.param("", "25871", id="empty"),
-        pytest.param("gpt-4o-mini-2024-07-18", "25871", id="default"),
-        pytest.param("gpt-4o-mini", "25871", id="alias"),
-        pytest.param("DeepSeek", "25872", id="name"),
-        pytest.param(" deepSEEK", "25872", id="another case and a blank"),
-        pytest.param(25872, "25872", id="number"),
-        pytest.param("25872", "25872", id="number in a str"),
-    ],
-)
+MODELS = {  # and the bot that each names
+    "None": (None, "25871"),
+    "empty": ("", "25871"),
+    "default": ("gpt-4o-mini-2024-07-18", "25871"),
+    "alias": ("gpt-4o-mini", "25871"),
+    "another case and a blank": (" deepSEEK", "25872"),
+    "number": (25872, "25872"),
+    "number in a str": ("25872", "25872"),
+}
+
+
+@pytest.mark.parametrize(("model", "bot_id"), MODELS.values(), ids=MODELS)
 def test_a_model_is_a_bot_of_the_page_by_name_or_number(mock, model, bot_id):
     add_current(mock, CURRENT_ANSWER)
     ChatgptFree(SITE).complete("Hi", model=model)
@@ -2620,19 +2610,12 @@ def test_a_model_that_is_not_there_on_the_second_look_is_an_error(mock):
     assert actions(mock) == ["page", *ASKED["answer"], "page"]
 
 
-@pytest.mark.parametrize(
-    ("offer", "option"),
-    [
-        pytest.param({"allowWebSearchTool": True}, {"web_search": True}, id="search"),
-        pytest.param({"imageUploadEnabledUI": True}, {"image": PNG}, id="image"),
-    ],
-)
-def test_what_the_page_did_not_offer_is_looked_for_anew(mock, offer, option):
+def test_what_the_page_did_not_offer_is_looked_for_anew(mock):
     add_current(mock, CURRENT_ANSWER)
-    mock.get(SITE + "/", body=current_box(**offer))
+    mock.get(SITE + "/", body=current_box(allowWebSearchTool=True))
     bot = ChatgptFree(SITE)
     bot.complete("Hi")
-    assert bot.complete("Hi", **option) == "Hello, wörld 🌍"
+    assert bot.complete("Hi", web_search=True) == "Hello, wörld 🌍"
     assert actions(mock) == ["page", *ASKED["answer"], "page", *ASKED["answer"]]
 
 
@@ -2673,16 +2656,7 @@ def test_bots_of_one_name_are_listed_with_their_numbers():
     assert bot.list_models() == ["Twin (1)", "Other", "Twin (3)"]
 
 
-@pytest.mark.parametrize(
-    ("model", "bot_id"),
-    [
-        pytest.param("Twin", "1", id="name alone"),
-        pytest.param("Twin (1)", "1", id="the first one"),
-        pytest.param("Twin (3)", "3", id="name and number"),
-        pytest.param("twin (3)", "3", id="another case"),
-        pytest.param("3", "3", id="number"),
-    ],
-)
+@pytest.mark.parametrize(("model", "bot_id"), [("Twin", "1"), ("twin (3)", "3")])
 def test_one_of_the_bots_of_one_name_is_found_by_its_number(mock, model, bot_id):
     add_current(mock, CURRENT_ANSWER, page=TWINS)
     ChatgptFree(SITE).complete("Hi", model=model)
@@ -2690,33 +2664,25 @@ def test_one_of_the_bots_of_one_name_is_found_by_its_number(mock, model, bot_id)
 
 
 def test_a_bots_title_is_unescaped_and_found_by_either_name(mock):
-    add_current(
-        mock, CURRENT_ANSWER, page=CURRENT_PAGE + current_box(7, name="Q &amp; A &#8211; <b>")
-    )
+    page = CURRENT_PAGE + current_box(7, name="Q &amp; A &#8211; <b>")
+    add_current(mock, CURRENT_ANSWER, page=page)
     bot = ChatgptFree(SITE)
     assert bot.list_models()[-1] == "Q & A – <b>"
     bot.complete("Hi", model="q & a – <B>")
     assert forms(mock)[0]["bot_id"] == "7"
 
 
-def test_a_bot_with_a_blank_name_goes_by_its_number(mock):
-    add_current(mock, CURRENT_ANSWER, page=current_box(1, name="First") + current_box(2, name=" "))
-    bot = ChatgptFree(SITE)
-    bot.complete("Hi")
-    assert forms(mock)[0]["bot_id"] == "1"
-    assert bot.list_models() == ["First", "2"]
+def test_a_bot_with_a_blank_name_goes_by_its_number():
+    page = current_box(1, name="First") + current_box(2, name=" ")
+    assert ChatgptFree(SITE, session=StubSession(page)).list_models() == ["First", "2"]
 
 
 # ---------------------------------------------------- Requests: options, given once or with a call
 
 
-# Both of its bots offer everything.
-OFFERING_PAGE = OPENAI + GOOGLE.replace("false", "true")
-
-
 def stub_with_bots():
     """A session with a site of two bots that offer everything."""
-    return StubSession(OFFERING_PAGE, CURRENT_ANSWER)
+    return StubSession(OPENAI + GOOGLE.replace("false", "true"), CURRENT_ANSWER)
 
 
 CALLERS = {  # each way to ask
@@ -2739,33 +2705,18 @@ IN_THE_TERMINAL = {
     "web_search": "--search",
     "max_time": "--max-time",
     "headers": "--header",
-    "proxies": None,
-    "auth": None,
-    "hooks": None,
-    "cert": None,
-    "verify": None,
+    **dict.fromkeys(["proxies", "auth", "hooks", "cert", "verify"]),
 }
-
-
-def typed_options():
-    """The options and their types in the classes for type checkers, which only these execute."""
-    tree = ast.parse(pathlib.Path(MODULE).read_text(encoding="utf-8"))
-    classes = ("RequestOptions", "CompleteOptions", "CallOptions")
-    fields = [
-        field
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and node.name in classes
-        for field in node.body
-        if isinstance(field, ast.AnnAssign)
-    ]
-    return {field.target.id: ast.unparse(field.annotation) for field in fields}
 
 
 def test_each_list_of_the_options_has_them_all(capsys):
     with pytest.raises(TypeError) as caught:
         ChatgptFree(NOBODY).stream("Hi", timout=3)
     _, _, named = str(caught.value).partition("; the options are ")
-    types = typed_options()
+    # the fields of the classes that only type checkers execute
+    source = pathlib.Path(MODULE).read_text(encoding="utf-8")
+    for_type_checkers = source.partition("\nif TYPE_CHECKING:")[2].partition("\nelse:")[0]
+    types = dict(re.findall(r"(?m)^ {8}(\w+): (.+)$", for_type_checkers))
     parameters = inspect.signature(ChatgptFree.stream).parameters
     in_signature = {name: parameters[name].annotation for name in parameters if name in types}
     assert set(named.split(", ")) == set(types) == set(IN_THE_TERMINAL)
@@ -2795,20 +2746,20 @@ def as_proxies(url):
     return {"http": url, "https": url}
 
 
-@pytest.mark.parametrize(
-    ("name", "default", "own"),
-    [
-        pytest.param("timeout", 30, 120, id="timeout"),
-        pytest.param("timeout", 30, (3, 30), id="timeout of two"),
-        pytest.param("cookies", {"a": "1"}, {"b": "2"}, id="cookies"),
-        pytest.param("auth", ("a", "1"), ("b", "2"), id="auth"),
-        pytest.param("cert", "a.pem", "b.pem", id="cert"),
-        pytest.param("verify", "a.pem", True, id="verify"),
-        pytest.param("hooks", {"response": []}, {}, id="hooks"),
-        pytest.param("proxies", as_proxies("http://a:1"), {"http": "http://b:1"}, id="proxies"),
-    ],
-)
-def test_an_option_goes_with_every_request_and_a_calls_own_wins(name, default, own):
+OPTIONS_OF_REQUESTS = {  # the client's, and a call's own
+    "timeout": (30, 120),
+    "cookies": ({"a": "1"}, {"b": "2"}),
+    "auth": (("a", "1"), ("b", "2")),
+    "cert": ("a.pem", "b.pem"),
+    "verify": ("a.pem", True),
+    "hooks": ({"response": []}, {}),
+    "proxies": (as_proxies("http://a:1"), {"http": "http://b:1"}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS_OF_REQUESTS)
+def test_an_option_goes_with_every_request_and_a_calls_own_wins(name):
+    default, own = OPTIONS_OF_REQUESTS[name]
     # None means: as the client has it
     for given, expected in (({}, default), ({name: None}, default), ({name: own}, own)):
         session = stub_with_bots()
@@ -2833,12 +2784,11 @@ PROXIES_A, PROXIES_B = {"proxies": {"http": "http://a:1"}}, {"proxies": {"http":
 @pytest.mark.parametrize(
     ("default", "own", "used"),
     [
-        pytest.param(PROXY_A, {}, as_proxies("http://a:1"), id="the client's"),
-        pytest.param(PROXY_A, {"proxy": None}, as_proxies("http://a:1"), id="None"),
-        pytest.param(PROXY_A, PROXY_B, as_proxies("http://b:1"), id="another proxy"),
-        pytest.param(PROXY_A, PROXIES_B, PROXIES_B["proxies"], id="proxies"),
-        pytest.param(PROXIES_A, PROXY_B, as_proxies("http://b:1"), id="proxy"),
+        (PROXY_A, PROXY_B, as_proxies("http://b:1")),
+        (PROXY_A, PROXIES_B, PROXIES_B["proxies"]),
+        (PROXIES_A, PROXY_B, as_proxies("http://b:1")),
     ],
+    ids=["another proxy", "proxies", "proxy"],
 )
 def test_a_calls_own_proxy_wins_in_whichever_way_it_is_given(default, own, used):
     session = stub_with_bots()
@@ -2846,25 +2796,19 @@ def test_a_calls_own_proxy_wins_in_whichever_way_it_is_given(default, own, used)
     assert [options["proxies"] for options in session.options] == [used] * 3
 
 
-ALL_OF_GEMINI = {"model": "Gemini", "image": PNG, "web_search": True}
-ALL_NONE = {"model": None, "image": None, "web_search": None}
-
-
 @pytest.mark.parametrize(
-    ("default", "own", "expected"),
+    ("own", "expected"),
     [
-        pytest.param({}, {}, ("1", False, False), id="none"),
-        pytest.param(ALL_OF_GEMINI, {}, ("2", True, True), id="all"),
-        pytest.param({}, ALL_OF_GEMINI, ("2", True, True), id="all, with the call"),
-        pytest.param(ALL_OF_GEMINI, ALL_NONE, ("2", True, True), id="all, and None"),
-        pytest.param({"model": "Gemini"}, {"model": "GPT"}, ("1", False, False), id="own model"),
-        pytest.param({"web_search": True}, {"web_search": False}, ("1", False, False), id="no"),
+        ({}, ("2", True, True)),
+        ({"model": None, "image": None, "web_search": None}, ("2", True, True)),
+        ({"model": "GPT", "web_search": False}, ("1", True, False)),
     ],
+    ids=["nothing", "None", "its own"],
 )
-@pytest.mark.parametrize("way", ["complete", "conversation"])
-def test_model_image_and_web_search_can_be_given_once_too(default, own, expected, way):
+def test_model_image_and_web_search_can_be_given_once_too(own, expected):
     session = stub_with_bots()
-    CALLERS[way](ChatgptFree(SITE, session=session, **default), **own)
+    bot = ChatgptFree(SITE, session=session, model="Gemini", image=PNG, web_search=True)
+    bot.complete("Hi", **own)
     _, first, second = session.fields
     searches = bool(SEARCH_FIELDS & second.keys())
     assert (first["bot_id"], "image_inputs" in first, searches) == expected
@@ -2876,28 +2820,26 @@ def test_list_models_is_not_troubled_by_a_default_that_it_has_no_use_for(mock):
     assert bot.list_models() == ["GPT", "Gemini"]
 
 
-@each_way
-def test_headers_are_merged_whatever_the_case_of_their_names(ask):
+def test_headers_are_merged_whatever_the_case_of_their_names():
     session = stub_with_bots()
     default = {"User-Agent": "default", "x-kept": "kept", "X-Gone": "default"}
     bot = ChatgptFree(SITE, session=session, headers=default)
-    ask(bot, headers={"user-AGENT": "own", "X-New": "new", "x-gone": None})
+    bot.complete("Hi", headers={"user-AGENT": "own", "X-New": "new", "x-gone": None})
     for options in session.options:
-        names = [name.lower() for name in options["headers"]]
-        assert sorted(names) == sorted(set(names))
-        sent = CaseInsensitiveDict(options["headers"])
-        assert (sent["User-Agent"], sent["X-Kept"], sent["X-New"]) == ("own", "kept", "new")
-        assert sent["X-Gone"] is None
-        assert "Accept" in sent
+        sent = {name.lower(): value for name, value in options["headers"].items()}
+        assert len(sent) == len(options["headers"])
+        expected = {"user-agent": "own", "x-kept": "kept", "x-gone": None, "x-new": "new"}
+        assert expected.items() <= sent.items()
+        assert "accept" in sent
 
 
 def test_headers_of_client_conversation_and_message_are_merged():
     session = stub_with_bots()
     bot = ChatgptFree(SITE, session=session, headers={"X-A": "1", "X-B": "1", "X-C": "1"})
-    chat = bot.conversation(headers={"x-b": "2", "x-c": "2"})
+    chat = bot.conversation(headers={"X-B": "2", "X-C": "2"})
     chat.complete("Hi", headers={"X-C": "3"})
     chat.complete("Hi")
-    sent = [CaseInsensitiveDict(options["headers"]) for options in session.options]
+    sent = [options["headers"] for options in session.options]
     values = [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent]
     assert values == ["123"] * 3 + ["122"] * 2
 
@@ -2919,37 +2861,29 @@ def test_no_call_changes_what_the_caller_or_the_client_has():
 
 def test_positional_arguments_win_too():
     session = stub_with_bots()
-    bot = ChatgptFree(
-        SITE, session=session, model="Gemini", proxy="http://a:1", timeout=30, cookies={"a": "1"}
-    )
-    for call in (bot.complete, lambda *args: list(bot.stream(*args))):
-        call("Hi", "GPT")
-        assert session.fields[-2]["bot_id"] == "1"
-    for own, expected in (
-        ((None, None, None, None), ("2", "http://a:1", 30, {"a": "1"})),
-        (("GPT", "http://b:1", 120, {"b": "2"}), ("1", "http://b:1", 120, {"b": "2"})),
-    ):
-        list(bot.stream("Hi", *own))
-        options = session.options[-1]
-        sent = (options["proxies"]["https"], options["timeout"], options["cookies"])
-        assert (session.fields[-2]["bot_id"], *sent) == expected
+    defaults = {"model": "Gemini", "proxy": "http://a:1", "timeout": 30, "cookies": {"a": "1"}}
+    bot = ChatgptFree(SITE, session=session, **defaults)
+    bot.complete("Hi", "GPT")
+    list(bot.stream("Hi", "GPT", "http://b:1", 120, {"b": "2"}))
+    assert [fields["bot_id"] for fields in session.fields if fields] == ["1"] * 4
+    options = session.options[-1]
+    sent = (options["proxies"]["https"], options["timeout"], options["cookies"])
+    assert sent == ("http://b:1", 120, {"b": "2"})
 
 
-@pytest.mark.parametrize(
-    ("default", "own", "sent"),
-    [
-        pytest.param({}, {}, (20.0, 120.0), id="nobody gives one"),
-        pytest.param({"timeout": None}, {"timeout": None}, (20.0, 120.0), id="None"),
-        pytest.param({"timeout": math.inf}, {}, None, id="for ever"),
-        pytest.param({"timeout": 30}, {"timeout": math.inf}, None, id="a call's own, for ever"),
-        pytest.param({"timeout": 1e300}, {}, None, id="more than a socket takes"),
-        pytest.param({"timeout": (3, math.inf)}, {}, (3, None), id="for ever after connecting"),
-        pytest.param({"timeout": (None, 30)}, {}, (None, 30), id="for ever while connecting"),
-    ],
-)
-def test_a_time_out_is_120_seconds_20_for_connecting_or_what_somebody_gave(default, own, sent):
+TIME_OUTS = {  # and what `requests` gets
+    "nobody gives one": ({}, (20.0, 120.0)),
+    "for ever": ({"timeout": math.inf}, None),
+    "more than a socket takes": ({"timeout": 1e300}, None),
+    "for ever after connecting": ({"timeout": (3, math.inf)}, (3, None)),
+    "for ever while connecting": ({"timeout": (None, 30)}, (None, 30)),
+}
+
+
+@pytest.mark.parametrize(("given", "sent"), TIME_OUTS.values(), ids=TIME_OUTS)
+def test_a_time_out_is_120_seconds_20_for_connecting_or_what_somebody_gave(given, sent):
     session = stub_with_bots()
-    ChatgptFree(SITE, session=session, **default).complete("Hi", **own)
+    ChatgptFree(SITE, session=session, **given).complete("Hi")
     assert [options["timeout"] for options in session.options] == [sent] * 3
 
 
@@ -2961,38 +2895,20 @@ def test_with_an_image_connecting_has_the_usual_time_out():
 
 
 SEARCHES = current_box(1, allowWebSearchTool=True, webToggleDefaultOn=True)
-NO_SEARCH = current_box(1, webToggleDefaultOn=True)
+SEARCHED = {  # pages with what a call says, and whether it searches
+    "None, the page has it on": (SEARCHES, None, True),
+    "False, the page has it on": (SEARCHES, False, False),
+    "None, the page has it off": (OPENAI, None, False),
+    "True, the page has it off": (OPENAI, True, True),
+    "None, on without an offer": (current_box(1, webToggleDefaultOn=True), None, False),
+}
 
 
-@pytest.mark.parametrize(
-    ("page", "web_search", "is_searching"),
-    [
-        pytest.param(SEARCHES, None, True, id="None, the page has it on"),
-        pytest.param(SEARCHES, False, False, id="False, the page has it on"),
-        pytest.param(OPENAI, None, False, id="None, the page has it off"),
-        pytest.param(OPENAI, True, True, id="True, the page has it off"),
-        pytest.param(NO_SEARCH, False, False, id="False, no offer"),
-        pytest.param(NO_SEARCH, None, False, id="None, on without an offer"),
-    ],
-)
+@pytest.mark.parametrize(("page", "web_search", "is_searching"), SEARCHED.values(), ids=SEARCHED)
 def test_a_search_is_made_as_the_page_has_it_unless_told(page, web_search, is_searching):
     session = StubSession(page, CURRENT_ANSWER)
     ChatgptFree(SITE, session=session).complete("Hi", web_search=web_search)
     assert ("frontend_web_search_active" in session.fields[-1]) is is_searching
-
-
-def test_mapped_calls_carry_the_options_of_the_client():
-    def answer(handler, form):
-        answer_words(handler, form, f"{handler.headers['X-Team']} {form.get('bot_id')}")
-
-    with (
-        Site(answer, OPENAI + GOOGLE) as site,
-        ChatgptFree(site.url, model="Gemini", headers={"X-Team": "blue"}) as bot,
-    ):
-        with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(bot.complete, ["a", "b", "c"] * 4)) == ["blue 2"] * 12
-        assert list(map(bot.complete, ["a", "b"])) == ["blue 2"] * 2
-        assert sorted(messages_to(site)) == sorted(["a", "b", "c"] * 4 + ["a", "b"])
 
 
 # ------------------------------------------------- Requests: mistakes are named before any request
@@ -3010,51 +2926,28 @@ TAKING_OPTIONS = {  # each function that takes options, as a function of the opt
 }
 
 
-@pytest.mark.parametrize("function", TAKING_OPTIONS.values(), ids=TAKING_OPTIONS.keys())
+@pytest.mark.parametrize("function", TAKING_OPTIONS.values(), ids=TAKING_OPTIONS)
 def test_a_wrong_option_is_named_at_the_call_of_each_function(function):
     with pytest.raises(TypeError, match="unexpected keyword argument 'timout'"):
         function(timout=3)
-    with pytest.raises(TypeError, match="timeout must be a number"):
-        function(timeout="3")
     with pytest.raises(ValueError, match="timeout must be over 0 seconds, not -1"):
         function(timeout=-1)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    ["stream", "temperature", "params", "allow_redirects", "json", "max_tokens", "data", "memory"],
-)
-def test_a_keyword_that_nobody_takes_is_named_at_the_call(wrong):
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'"):
-        ChatgptFree(NOBODY).stream("Hi", **{wrong: True})
-
-
-@pytest.mark.parametrize("wrong", ["prompt", "message"])
-def test_a_keyword_with_a_name_of_the_librarys_own_is_named_too(wrong):
-    bot = ChatgptFree(NOBODY)
-    for call in (bot.stream, bot.complete, bot.conversation().stream):
-        with pytest.raises(TypeError, match=f"'{wrong}'"):
-            call("Hi", **{wrong: "Hi"})
-
-
 WRONG_TYPES = [
     ({"cookies": "a=b"}, "cookies must be a dict or a jar, not str"),
-    ({"cookies": [("a", "b")]}, "cookies must be a dict or a jar, not list"),
     ({"cookies": {"id": 12345}}, "cookies['id'] must be a str, not int"),
     ({"cookies": {7: "a"}}, "the names of cookies must be str, not int"),
     ({"proxy": {"http": "http://a:1"}}, "proxy must be a str, the URL of one proxy, not dict"),
     ({"proxies": "http://a:1"}, "proxies must be a dict, not str"),
     ({"headers": [("a", "b")]}, "headers must be a dict, not list"),
-    ({"headers": "a: b"}, "headers must be a dict, not str"),
+    ({"headers": {"X-Id": 7}}, "headers['X-Id'] must be a str, not int"),
     ({"hooks": print}, "hooks must be a dict, not builtin_function_or_method"),
     ({"auth": "me:pw"}, "auth must be a tuple of user and password, or a function, not str"),
-    ({"headers": {"X-Id": 7}}, "headers['X-Id'] must be a str, not int"),
-    ({"headers": {7: "a"}}, "the names of headers must be str, not int"),
-    ({"timeout": "5"}, "timeout must be a number of seconds, or two in a tuple, not str"),
     ({"timeout": [3, 30]}, "timeout must be a number of seconds, or two in a tuple, not list"),
     ({"timeout": ("3", 30)}, "timeout must be in seconds, a number, not str"),
-    ({"max_time": "5"}, "max_time must be a number of seconds, not str"),
     ({"max_time": (3, 30)}, "max_time must be a number of seconds, not tuple"),
+    ({"max_time": True}, "max_time must be in seconds, a number, not bool"),
     ({"model": 1.5}, "model must be a bot's name or number, not float"),
     ({"web_search": "no"}, "web_search must be True or False, not str"),
     ({"image": 7}, "image must be a path or bytes, not int"),
@@ -3063,49 +2956,37 @@ WRONG_TYPES = [
 NO_PROXY_URL = "proxy must be a URL such as http://host:port or socks5://host:port"
 NO_PROXY_HOST = "proxy must name a host and may name a port: http://host:port"
 UNQUOTED = "proxy has a password that needs quoting: say %23 for # and %2F for /"
-TWO_NUMBERS = "timeout has two numbers in its tuple, for connecting and for reading"
 NOT_ONE_LINE = "{} can't be sent: it must be one line of Latin-1"
 NO_HEADER_NAME = "headers[{!r}] can't be sent: its name must be ASCII, without blanks and ':'"
-NO_FLOAT = "{} must be a number of seconds that a float can hold"
 WRONG_VALUES = [
-    ({"timeout": -1}, "timeout must be over 0 seconds, not -1"),
     ({"timeout": 0}, "timeout must be over 0 seconds, not 0"),
     ({"timeout": math.nan}, "timeout must be over 0 seconds, not nan"),
     ({"timeout": (3, 0)}, "timeout must be over 0 seconds, not 0"),
-    ({"timeout": (1, 2, 3)}, TWO_NUMBERS),
+    (
+        {"timeout": (1, 2, 3)},
+        "timeout has two numbers in its tuple, for connecting and for reading",
+    ),
+    ({"timeout": 10**400}, "timeout must be a number of seconds that a float can hold"),
     ({"max_time": 0}, "max_time must be over 0 seconds, not 0"),
-    ({"max_time": math.nan}, "max_time must be over 0 seconds, not nan"),
     ({"proxy": "socks://h:1"}, "proxy begins with socks://: say socks5:// or socks4://"),
-    ({"proxy": ""}, NO_PROXY_URL),
-    ({"proxy": "h:1"}, NO_PROXY_URL),
     ({"proxy": "me:secret@h:1"}, NO_PROXY_URL),
     ({"proxy": "ftp://me:secret@h:1"}, NO_PROXY_URL),
-    ({"proxy": "http://"}, NO_PROXY_HOST),
-    ({"proxy": "http://me:secret@"}, NO_PROXY_HOST),
     ({"proxy": "http://me:secret@:1"}, NO_PROXY_HOST),
     ({"proxy": "http://me:secret@["}, NO_PROXY_HOST),
     ({"proxy": "http://me:secret@h:port"}, NO_PROXY_HOST),
-    ({"proxy": "http://me:secret@h:99999"}, NO_PROXY_HOST),
     ({"proxy": "http://me:sec#secret@h:1"}, UNQUOTED),
     ({"proxy": "http://me:sec/secret@h:1"}, UNQUOTED),
     ({"proxy": "http://me:sec?secret@h:1"}, UNQUOTED),
     ({"proxies": {"http": "http://me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
-    ({"proxies": {"http": "http://me:sec#secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
-    ({"proxies": {"http": "me:sec/secret@h:1"}}, UNQUOTED.replace("proxy", "proxies")),
-    ({"proxies": {"all": "http://me:secret@h:port"}}, NO_PROXY_HOST.replace("proxy", "proxies")),
     ({"proxies": {"all": "me:secret@h:99999"}}, NO_PROXY_HOST.replace("proxy", "proxies")),
     ({"headers": {"X-Key": "secret\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"headers": {"X-Key": "secret€"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"headers": {"X-Key": b"secret\r\nsecret"}}, NOT_ONE_LINE.format("headers['X-Key']")),
     ({"cookies": {"id": "secret\nsecret"}}, NOT_ONE_LINE.format("cookies['id']")),
-    ({"cookies": {"id": "secret€"}}, NOT_ONE_LINE.format("cookies['id']")),
     ({"headers": {"X-Schlüssel": "secret"}}, NO_HEADER_NAME.format("X-Schlüssel")),
     ({"headers": {"": "secret"}}, NO_HEADER_NAME.format("")),
     ({"headers": {" X-Key": "secret"}}, NO_HEADER_NAME.format(" X-Key")),
     ({"headers": {"X-Key: a": "secret"}}, NO_HEADER_NAME.format("X-Key: a")),
-    ({"timeout": 10**400}, NO_FLOAT.format("timeout")),
-    ({"timeout": (3, 10**400)}, NO_FLOAT.format("timeout")),
-    ({"max_time": 10**400}, NO_FLOAT.format("max_time")),
 ]
 
 
@@ -3130,8 +3011,8 @@ def test_a_wrong_value_is_named_at_the_call_and_no_secret_repeated(option, words
 
 @pytest.mark.parametrize(
     "proxy",
-    ["http://h", "https://h:1", "socks5h://h:1", "SOCKS4://h", "http://[::1]:1", "http://h:1/"]
-    + ["http://me:p%23%2F@h:1", "http://me:p@ss@h"],
+    ["http://h", "https://h:1", "socks5h://h:1", "SOCKS4://h", "http://[::1]:1"]
+    + ["http://me:p%23%2F@h:1/", "http://me:p@ss@h"],
 )
 def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
     session = stub_with_bots()
@@ -3139,31 +3020,19 @@ def test_a_proxy_that_can_be_used_is_taken_as_it_is(proxy):
     assert session.options[0]["proxies"] == {"http": proxy, "https": proxy}
 
 
-@pytest.mark.parametrize(
-    "proxy",
-    ["", None, "h:1", "http://h:port", "me:p%2F@h:1", "http://me:p@h:1", "socks://h"],
-    ids=repr,
-)
+@pytest.mark.parametrize("proxy", [None, "http://h:port", "me:p%2F@h:1", "http://me:p@h:1"])
 def test_proxies_are_what_requests_takes(proxy):
     session = stub_with_bots()
     ChatgptFree(SITE, session=session, proxies={"https": proxy}).complete("Hi")
     assert session.options[0]["proxies"] == {"https": proxy}
 
 
-@pytest.mark.parametrize(
-    ("option", "scheme"),
-    [
-        pytest.param("proxy", "http", id="proxy"),
-        pytest.param("proxy", "socks5", id="socks"),
-        pytest.param("proxies", "http", id="proxies"),
-    ],
-)
-def test_no_failure_of_a_proxy_repeats_its_password(option, scheme):
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_no_failure_of_a_proxy_repeats_its_password(scheme):
     with Site(reset_connection, reset_connection) as proxy:
         url = proxy.url.replace("http://", f"{scheme}://me:secret@")
-        own = {option: url if option == "proxy" else as_proxies(url)}
         with pytest.raises(requests.RequestException) as caught:
-            ChatgptFree("http://site.example/", **own).complete("Hi")
+            ChatgptFree("http://site.example/", proxy=url).complete("Hi")
     assert "secret" not in str(caught.value)
 
 
@@ -3185,32 +3054,18 @@ def test_an_address_that_is_no_str_is_a_typeerror():
 
 @pytest.mark.parametrize(
     "address",
-    [
-        pytest.param("", id="empty"),
-        pytest.param("  ", id="blanks"),
-        pytest.param("site.example", id="no scheme"),
-        pytest.param("site.example:8080/chat", id="port and no scheme"),
-        pytest.param("//site.example/", id="slashes and no scheme"),
-        pytest.param("ftp://site.example/", id="ftp"),
-        pytest.param("http://", id="no host"),
-        pytest.param("http:///chat", id="path and no host"),
-        pytest.param("https://a..b/", id="dots"),
-        pytest.param("/chat", id="path"),
-        pytest.param("mailto:me@site.example", id="mailto"),
-        pytest.param("\x01http://site.example/\x1b[2J", id="control character"),
-        pytest.param("\x01https:x", id="control character and no host"),
-        pytest.param("\x01http://site.example/\u2102", id="control character and a sign"),
-    ],
+    ["", "site.example", "site.example:8080/chat", "ftp://site.example/", "http://"]
+    + ["https://a..b/", "\x01http://site.example/\x1b[2J"],
+    ids=ascii,
 )
 def test_what_is_no_address_is_refused_in_the_constructor(address):
     with pytest.raises(ValueError, match="http:// or https://"):
         ChatgptFree(address)
 
 
-@pytest.mark.parametrize("blanks", [" ", "\n", "\t \r\n"], ids=["blank", "line break", "many"])
-def test_blanks_around_an_address_are_stripped(mock, blanks):
+def test_blanks_around_an_address_are_stripped(mock):
     add_current(mock, CURRENT_ANSWER)
-    bot = ChatgptFree(blanks + SITE + blanks)
+    bot = ChatgptFree(f"\t {SITE} \r\n")
     assert (bot.url, bot.complete("Hi")) == (SITE, "Hello, wörld 🌍")
 
 
