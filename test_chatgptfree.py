@@ -3077,64 +3077,51 @@ EXPIRED = {
     "body": "<p>The link you followed has expired.</p>",
     "content_type": "text/html",
 }
-EXPIRED_IN_GERMAN = {**EXPIRED, "body": "Der Link ist abgelaufen."}
-NO_NONCE = {"json": {"status": "error", "msg": "Nonce verification failed"}}
-# The plugin does not know the action.
-GONE = {"status": 400, "body": "0"}
-NOT_TAKEN = (
-    "HTTP 400: 0 (the plugin is off or has changed, or the prompt is over the server's limit)"
-)
-OUT_OF_ORDER = {"status": 500, "body": "<p>Out of order"}
 CHALLENGE = {
     "status": 403,
     "body": "<title>Just a moment...</title>",
     "headers": {"cf-mitigated": "challenge"},
 }
+HEADING = "<title>Oh</title><nav>Menu</nav><h1>Oh</h1><p>Later"
 ADVERT = "<title>Not found</title><div>Shop Blog About</div><h1>Nothing here"
 PLAIN_WARNING = "PHP Warning:  Undefined variable $x in /a.php on line 1\n"
 STYLE = "<style>p {}</style><h1>Not\n now</h1><script>quota()</script>"
 NO = json.dumps({"status": "error", "msg": "No."})
+NOT_TAKEN = "0 (the plugin is off or has changed, or the prompt is over the server's limit)"
+REFUSALS = {  # and their words
+    "zero": (400, "0", NOT_TAKEN),
+    "heading": (500, HEADING, "Oh Later"),
+    "title alone": (500, "<title>Oh no</title><p></p>", "Oh no"),
+    "404": (404, ADVERT, "Not found"),
+    "plain warnings": (500, PLAIN_WARNING * 9 + "Oh no", "Oh no"),
+    "warnings and JSON": (500, WARNING * 30 + NO, "No."),
+    "style and script": (502, STYLE, "Not now"),
+    "like a style": (502, "<style-box>Not <nav-bar>now", "Not now"),
+    "like a title": (502, "<p>a <title-bar>b</title-bar>", "a b"),
+}
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        pytest.param(400, "0", NOT_TAKEN, id="zero"),
-        pytest.param(500, "<title>Oh</title><h1>Oh</h1><p>Later", "HTTP 500: Oh Later", id="head"),
-        pytest.param(500, "<title>Oh</title><nav>Menu</nav><h1>Oh</h1>", "HTTP 500: Oh", id="menu"),
-        pytest.param(500, "<title>Oh no</title><p></p>", "HTTP 500: Oh no", id="title alone"),
-        pytest.param(404, ADVERT, "HTTP 404: Not found", id="404"),
-        pytest.param(500, WARNING * 30 + "<p>Oh no", "HTTP 500: Oh no", id="warnings"),
-        pytest.param(500, PLAIN_WARNING * 9 + "Oh no", "HTTP 500: Oh no", id="plain warnings"),
-        pytest.param(500, WARNING * 30 + NO, "HTTP 500: No.", id="warnings and JSON"),
-        pytest.param(502, STYLE, "HTTP 502: Not now", id="style and script"),
-        pytest.param(502, "<style-box>Not <nav-bar>now", "HTTP 502: Not now", id="like a style"),
-        pytest.param(502, "<p>a <title-bar>b</title-bar>", "HTTP 502: a b", id="like a title"),
-    ],
-)
+@pytest.mark.parametrize(("status", "body", "words"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refusal_says_once_and_shortly_what_matters(mock, status, body, words):
     add_classic(mock, {"status": status, "body": body})
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert told(caught.value) == (ChatgptFreeError, words)
+    assert told(caught.value) == (ChatgptFreeError, f"HTTP {status}: {words}")
     assert caught.value.partial == ""
 
 
 WITHOUT_WORDS = '{"success": false, "data": {"code": "x", "message": ""}}'
+WORDLESS_REFUSALS = {  # and their words
+    "its own reason": (500, "Oh No", "", "Oh No"),
+    "a long one": (500, "\x1b[2J" + "x" * 65_000, "", f"[2J{'x' * 296}"),
+    "no reason": (503, None, "<p> </p>", "Service Unavailable"),
+    "no reason that is known": (599, "", "", "no words"),
+    "JSON": (403, "", WITHOUT_WORDS, WITHOUT_WORDS),
+}
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "body", "words"),
-    [
-        pytest.param(500, "Oh No", "", "HTTP 500: Oh No", id="its own reason"),
-        pytest.param(
-            500, "\x1b[2J" + "x" * 65_000, "", f"HTTP 500: [2J{'x' * 296}", id="a long one"
-        ),
-        pytest.param(503, "", "<p> </p>", "HTTP 503: Service Unavailable", id="no reason"),
-        pytest.param(502, None, "<script>1</script>", "HTTP 502: Bad Gateway", id="None"),
-        pytest.param(599, "", "", "HTTP 599: no words", id="no reason that is known"),
-        pytest.param(403, "", WITHOUT_WORDS, f"HTTP 403: {WITHOUT_WORDS}", id="JSON"),
-    ],
+    ("status", "reason", "body", "words"), WORDLESS_REFUSALS.values(), ids=WORDLESS_REFUSALS
 )
 def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, words):
     def respond(*pieces, url):
@@ -3144,7 +3131,7 @@ def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, wor
 
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE, session=StubSession("", respond=respond)).complete("Hi")
-    assert told(caught.value) == (ChatgptFreeError, words)
+    assert told(caught.value) == (ChatgptFreeError, f"HTTP {status}: {words}")
 
 
 @pytest.mark.parametrize("ask", ["complete", "list_models"])
@@ -3155,20 +3142,18 @@ def test_a_refused_page_is_told_like_a_refused_answer(mock, ask):
     assert told(caught.value) == (ChatgptFreeError, "HTTP 403: Forbidden")
 
 
-CLASSIC_REFUSALS = [  # and their words
-    pytest.param(EXPIRED, "HTTP 403: The link you followed has expired.", id="expired"),
-    pytest.param(EXPIRED_IN_GERMAN, "HTTP 403: Der Link ist abgelaufen.", id="expired in German"),
-    pytest.param(NO_NONCE, "Nonce verification failed", id="nonce"),
-    pytest.param(GONE, NOT_TAKEN, id="gone"),
-    pytest.param(OUT_OF_ORDER, "HTTP 500: Out of order", id="500"),
-    pytest.param({"body": INVALID + DISGUISED_STOP}, "Invalid key.", id="disguised error"),
-    pytest.param({"body": ROLE + STOP + DONE}, EMPTY, id="empty"),
-    pytest.param({"body": ""}, NO_ANSWER, id="nothing"),
-]
+LOOKED_UP_AFTER = {  # what a site sends in place of an answer
+    "expired": EXPIRED,
+    "gone": {"status": 400, "body": "0"},
+    "500": {"status": 500, "body": "<p>Out of order"},
+    "an error": {"json": {"status": "error", "msg": "Nonce verification failed"}},
+    "a disguised error": {"body": INVALID + DISGUISED_STOP},
+    "nothing": {"body": ""},
+}
 
 
-@pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
-def test_a_refusing_classic_site_is_asked_again_if_its_chat_changed(mock, refusal, words):
+@pytest.mark.parametrize("refusal", LOOKED_UP_AFTER.values(), ids=LOOKED_UP_AFTER)
+def test_a_refusing_classic_site_is_asked_again_if_its_chat_changed(mock, refusal):
     add_classic(mock, refusal, CLASSIC_ANSWER)
     mock.get(SITE + "/", body=classic_box(nonce="fresh"))
     bot = ChatgptFree(SITE)
@@ -3177,30 +3162,15 @@ def test_a_refusing_classic_site_is_asked_again_if_its_chat_changed(mock, refusa
     assert bot._nonce == "fresh"
 
 
-@pytest.mark.parametrize(("refusal", "words"), CLASSIC_REFUSALS)
-def test_a_refusing_classic_site_is_asked_once_if_its_chat_is_the_same(mock, refusal, words):
-    add_classic(mock, refusal, CLASSIC_ANSWER)
-    with pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == words
-    assert (len(page_requests(mock)), len(forms(mock))) == (2, 1)
+OTHER_IDS = {
+    "bot": (CURRENT_PAGE, current_box(7)),
+    "post id": (CURRENT_PAGE, current_box(postId=262)),
+    "address": (CURRENT_PAGE, current_box(ajax_url=IN_FOLDER)),
+    "action": (CLASSIC_PAGE, classic_box(css_class="wpaicg-chatbox")),
+}
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(CURRENT_PAGE, current_box(nonce="fresh"), id="nonce"),
-        pytest.param(CURRENT_PAGE, current_box(7), id="bot"),
-        pytest.param(CURRENT_PAGE, current_box(postId=262), id="post id"),
-        pytest.param(CURRENT_PAGE, current_box(ajax_url=IN_FOLDER), id="address"),
-        pytest.param(CURRENT_PAGE, CLASSIC_PAGE, id="protocol"),
-        pytest.param(CLASSIC_PAGE, classic_box(nonce="fresh"), id="classic nonce"),
-        pytest.param(CLASSIC_PAGE, classic_box(bot_id="7"), id="classic bot"),
-        pytest.param(CLASSIC_PAGE, classic_box(post_id="7"), id="classic post id"),
-        pytest.param(CLASSIC_PAGE, classic_box(css_class="wpaicg-chatbox"), id="classic action"),
-        pytest.param(CLASSIC_PAGE, params_script(IN_FOLDER) + classic_box(), id="classic address"),
-    ],
-)
+@pytest.mark.parametrize(("before", "after"), OTHER_IDS.values(), ids=OTHER_IDS)
 def test_a_refused_question_is_sent_again_to_a_chat_with_other_ids(mock, before, after):
     mock.get(SITE + "/", body=before)
     mock.get(SITE + "/", body=after)
@@ -3211,18 +3181,16 @@ def test_a_refused_question_is_sent_again_to_a_chat_with_other_ids(mock, before,
     assert len([form for form in forms(mock) if "message" in form]) == 2
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(current_box(starters=["Hi"]), current_box(starters=["Hello"]), id="starters"),
-        pytest.param(current_box(), current_box(allowWebSearchTool=True), id="search"),
-        pytest.param(current_box(), current_box(imageUploadEnabledUI=True), id="images"),
-        pytest.param(current_box(), current_box(webToggleDefaultOn=True), id="search on"),
-        pytest.param(current_box(name="GPT"), current_box(name="Ann"), id="name"),
-        pytest.param(current_box(), "<p>News</p>" + CURRENT_PAGE, id="another bot beside it"),
-        pytest.param(CLASSIC_PAGE, "<p>News</p>" + CLASSIC_PAGE, id="classic"),
-    ],
-)
+OFFERS = {"allowWebSearchTool": True, "imageUploadEnabledUI": True, "webToggleDefaultOn": True}
+SAME_CHATS = {
+    "other offers": (current_box(), current_box(**OFFERS)),
+    "another name": (current_box(name="GPT"), current_box(name="Ann", starters=["Hi"])),
+    "another bot beside it": (current_box(), CURRENT_PAGE),
+    "classic": (CLASSIC_PAGE, "<p>News</p>" + CLASSIC_PAGE),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SAME_CHATS.values(), ids=SAME_CHATS)
 def test_a_refused_question_is_not_sent_again_to_the_same_chat(mock, before, after):
     mock.get(SITE + "/", body=before)
     mock.get(SITE + "/", body=after)
@@ -3230,36 +3198,34 @@ def test_a_refused_question_is_not_sent_again_to_the_same_chat(mock, before, aft
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
     assert str(caught.value) == "HTTP 403: The link you followed has expired."
+    assert len(page_requests(mock)) == 2
     assert len([form for form in forms(mock) if "message" in form]) == 1
 
 
-@pytest.mark.parametrize(
-    ("home", "asked"),
-    [
-        pytest.param("/", ["/", r"/\?_=(\d+)"], id="no query"),
-        pytest.param("/a/?b=c&x=", ["/a/?b=c&x=", r"/a/\?b=c&x=&_=(\d+)"], id="a query"),
-        pytest.param(
-            "/old/", ["/old/", "/b/?p=2", r"/old/\?_=\d+", r"/b/\?p=2&_=(\d+)"], id="moved"
-        ),
-    ],
-)
-@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
-def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page, home, asked):
+FRESH_LOOKS = {  # the page that is asked, and the requests for it before and after a refusal
+    "no query": ("/", ["/"], [r"/\?_=(\d+)"]),
+    "a query": ("/a/?b=c&x=", ["/a/?b=c&x="], [r"/a/\?b=c&x=&_=(\d+)"]),
+    "moved": ("/old/", ["/old/", "/b/?p=2"], [r"/old/\?_=\d+", r"/b/\?p=2&_=(\d+)"]),
+}
+
+
+@pytest.mark.parametrize(("home", "first", "then"), FRESH_LOOKS.values(), ids=FRESH_LOOKS)
+def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, home, first, then):
     def respond(request):
         if "/old/" in request.url:
             return 302, {"Location": "/b/?p=2"}, ""
-        return 200, {}, page
+        return 200, {}, CLASSIC_PAGE
 
-    mock.add_callback("GET", re.compile(r"https://site\.example/(?!wp-admin)"), respond)
+    mock.add_callback("GET", re.compile(SITE), respond)
     mock.post(AJAX, **EXPIRED)
     with pytest.raises(ChatgptFreeError):
         ChatgptFree(SITE + home).complete("Hi")
-    pages = [call.request.url for call in mock.calls if call.request.method == "GET"]
-    first, then = pages[: len(pages) // 2], pages[len(pages) // 2 :]
-    assert first == [SITE + address for address in asked[: len(first)]]
-    matches = [re.fullmatch(SITE + address, url) for address, url in zip(asked[len(first) :], then)]
-    assert all(matches)
+    asked = [call.request.url for call in mock.calls if call.request.method == "GET"]
+    assert asked[: len(first)] == [SITE + address for address in first]
+    matches = [re.fullmatch(SITE + address, url) for address, url in zip(then, asked[len(first) :])]
+    assert len(asked) == len(first) + len(then)
     assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
+    assert all(matches)
 
 
 def test_a_site_that_redirects_the_query_away_is_asked_without_it(mock):
@@ -3277,9 +3243,7 @@ def test_a_site_that_redirects_the_query_away_is_asked_without_it(mock):
 
 
 @pytest.mark.parametrize(
-    "look",
-    [{"status": 500}, {"body": "no chat"}, {"body": requests.ConnectionError("gone")}],
-    ids=["500", "no chat", "no connection"],
+    "look", [{"status": 500}, {"body": requests.ConnectionError("gone")}], ids=["site", "network"]
 )
 def test_if_the_chat_cannot_be_looked_up_again_the_first_error_is_raised(mock, look):
     add_classic(mock, EXPIRED)
@@ -3300,53 +3264,21 @@ def test_a_second_refusal_is_final(mock):
 
 
 @pytest.mark.parametrize(
-    ("refusal", "kind"),
+    ("failure", "kind"),
     [
-        pytest.param({"body": data(TOKEN_LIMIT)}, RateLimitError, id="token limit"),
-        pytest.param({"status": 429, "body": "Slow down"}, RateLimitError, id="429"),
-        pytest.param(CHALLENGE, BlockedError, id="challenge"),
-        pytest.param({"body": data(CHECK)}, BlockedError, id="check"),
-        pytest.param({"body": requests.ConnectionError()}, requests.ConnectionError, id="network"),
-        pytest.param({"body": chunk("Hello")}, IncompleteReplyError, id="broken off"),
+        ({"status": 429, "body": "Slow down"}, RateLimitError),
+        (CHALLENGE, BlockedError),
+        ({"body": requests.ConnectionError()}, requests.ConnectionError),
+        ({"body": chunk("Hello")}, IncompleteReplyError),
     ],
+    ids=["limit", "check", "network", "broken off"],
 )
-def test_after_a_failure_of_these_kinds_the_chat_is_not_looked_up_again(mock, refusal, kind):
-    add_classic(mock, refusal, CLASSIC_ANSWER)
+def test_after_a_failure_of_these_kinds_the_chat_is_not_looked_up_again(mock, failure, kind):
+    add_classic(mock, failure, CLASSIC_ANSWER)
     mock.get(SITE + "/", body=classic_box(nonce="fresh"))
     with pytest.raises(kind):
         ChatgptFree(SITE).complete("Hi")
     assert (len(page_requests(mock)), len(forms(mock))) == (1, 1)
-
-
-class CachingSession(requests.Session):
-    """Keeps a page until it is asked for with `Cache-Control: no-cache`, as caches do."""
-
-    def __init__(self):
-        super().__init__()
-        self.pages = {}
-
-    def get(self, url, headers=None, **options):
-        fresh = (headers or {}).get("Cache-Control") == "no-cache"
-        if fresh or url not in self.pages:
-            response = super().get(url, headers=headers, **{**options, "stream": False})
-            self.pages[url] = response.content
-        return Answer(self.pages[url], url=url)
-
-
-def test_an_expired_nonce_heals_behind_a_cache():
-    nonces = iter(["stale", "fresh"])
-
-    def answer(handler, form):
-        if form["_wpnonce"] == "fresh":
-            return classic_answer(handler, form)
-        return handler.whole("The link has expired.", 403)
-
-    with (
-        Site(answer, lambda handler: handler.whole(classic_box(next(nonces)))) as site,
-        CachingSession() as session,
-    ):
-        assert "stale" in "".join(map(bytes.decode, session.get(site.url + "/").iter_content(1)))
-        assert ChatgptFree(site.url, session=session).complete("Hi there") == "Hi there"
 
 
 def renewed(nonce):
@@ -3354,12 +3286,13 @@ def renewed(nonce):
     return 200, {}, json.dumps({"success": True, "data": {"nonce": nonce}})
 
 
-def current_site(
-    mock, renewal, refused="ticket", words="Security check failed.", pages=(CURRENT_PAGE,)
-):
+CHECK_FAILED = "セキュリティチェックに失敗しました"
+
+
+def current_site(mock, renewal, refused="ticket", pages=(CURRENT_PAGE,)):
     """A site of the current protocol.
 
-    It takes the nonce "fresh". With others it refuses the ticket or the answer, with these words.
+    It takes the nonce "fresh". With others it refuses the ticket or the answer.
     """
 
     def ajax(request):
@@ -3370,9 +3303,9 @@ def current_site(
         if form["action"] == "aipkit_cache_sse_message":
             if good or refused == "answer":
                 return 200, {}, CACHED
-            failure = {"message": words, "code": "nonce_failure_cache_sse"}
+            failure = {"message": CHECK_FAILED, "code": "nonce_failure_cache_sse"}
             return 403, {}, json.dumps({"success": False, "data": failure})
-        return 200, {}, CURRENT_ANSWER if good else error_event(words)
+        return 200, {}, CURRENT_ANSWER if good else error_event(CHECK_FAILED)
 
     for page in pages:
         mock.get(SITE + "/", body=page)
@@ -3380,24 +3313,23 @@ def current_site(
     mock.add_callback("GET", AJAX, ajax)
 
 
-NO_RENEWALS = {
-    "the same": renewed("5bbad886de"),
-    "no such action": (400, {}, "0"),
-    "failure": (500, {}, "<p>Oops"),
-    "nonsense": (200, {}, "<p>Hello"),
-}
-
-
 @pytest.mark.parametrize("refused", ["ticket", "answer"])
-@pytest.mark.parametrize("words", ["セキュリティチェックに失敗しました", "Something else."])
-def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, refused, words):
-    current_site(mock, renewed("fresh"), refused, words)
+def test_a_refusing_current_site_is_asked_again_with_a_fresh_nonce(mock, refused):
+    current_site(mock, renewed("fresh"), refused)
     assert ChatgptFree(SITE).complete("Hi", model="DeepSeek") == "Hello, wörld 🌍"
     assert actions(mock) == ["page", *ASKED[refused], "get_nonce", *ASKED["answer"]]
     assert {form["bot_id"] for form in forms(mock)} == {"25872"}
 
 
-@pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
+NO_RENEWALS = {
+    "the same": renewed("5bbad886de"),
+    "what cannot be sent": renewed("\0"),
+    "no such action": (400, {}, "0"),
+    "nonsense": (200, {}, "<p>Hello"),
+}
+
+
+@pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS)
 def test_a_current_site_that_gives_no_fresh_nonce_may_have_one_in_its_page(mock, renewal):
     current_site(mock, renewal, pages=[CURRENT_PAGE, CURRENT_PAGE.replace("5bbad886de", "fresh")])
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
@@ -3405,11 +3337,10 @@ def test_a_current_site_that_gives_no_fresh_nonce_may_have_one_in_its_page(mock,
 
 
 @pytest.mark.parametrize(
-    ("refused", "words"), [("ticket", "HTTP 403: Not here."), ("answer", "Not here.")]
+    ("refused", "words"), [("ticket", "HTTP 403: " + CHECK_FAILED), ("answer", CHECK_FAILED)]
 )
-@pytest.mark.parametrize("renewal", NO_RENEWALS.values(), ids=NO_RENEWALS.keys())
-def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, refused, words, renewal):
-    current_site(mock, renewal, refused, "Not here.")
+def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, refused, words):
+    current_site(mock, renewed("5bbad886de"), refused)
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
     assert told(caught.value) == (ChatgptFreeError, words)
@@ -3418,9 +3349,9 @@ def test_a_refusing_current_site_is_asked_once_if_nothing_changed(mock, refused,
 
 def test_a_renewed_nonce_that_is_refused_too_is_an_error(mock):
     current_site(mock, renewed("as bad"))
-    with pytest.raises(ChatgptFreeError, match="^HTTP 403: Security check failed.$") as caught:
+    with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert caught.type is ChatgptFreeError
+    assert told(caught.value) == (ChatgptFreeError, "HTTP 403: " + CHECK_FAILED)
     assert actions(mock) == ["page", "cache_sse_message", "get_nonce", "cache_sse_message"]
 
 
@@ -3473,11 +3404,7 @@ def test_a_client_works_on_after_the_plugin_was_updated_or_put_back(mock):
 
 
 @pytest.mark.parametrize(
-    ("model", "answers"),
-    [
-        pytest.param(None, ["25871", "7"], id="first bot"),
-        pytest.param("DeepSeek", ["25872", "8"], id="named bot"),
-    ],
+    ("model", "answers"), [(None, ["25871", "7"]), ("DeepSeek", ["25872", "8"])]
 )
 def test_a_client_works_on_after_a_bot_was_replaced(mock, model, answers):
     site = ChangingSite(mock)
@@ -3498,29 +3425,24 @@ def test_if_a_bot_is_gone_for_good_the_error_names_those_that_are_there(mock):
         bot.complete("Hi", model="DeepSeek")
 
 
-EMPTY_DATA = {"message": "No message.", "code": "empty_data_to_cache"}
 SCRIPT = '<h1>Oh no</h1><script>\n{"@context": 1}\n</script>'
+NO_TICKETS = {  # and their words
+    "failure": (403, json.dumps(FAILURE), "Not here."),
+    "script": (500, SCRIPT, "Oh no"),
+    "HTML": (200, "<p>Down", "Down"),
+    "no ticket": (200, '{"data": {}}', '{"data": {}}'),
+    "plain words": (200, '{"success": false, "data": "Sorry"}', "Sorry"),
+    "nothing": (200, "", "OK"),
+}
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        pytest.param(400, json.dumps({"data": EMPTY_DATA}), "HTTP 400: No message.", id="message"),
-        pytest.param(403, json.dumps(FAILURE), "HTTP 403: Not here.", id="failure"),
-        pytest.param(500, "<title>Oh</title><p>No.", "HTTP 500: Oh No.", id="HTML error"),
-        pytest.param(500, SCRIPT, "HTTP 500: Oh no", id="script"),
-        pytest.param(200, "<p>Down", "HTTP 200: Down", id="HTML"),
-        pytest.param(200, '{"data": {}}', 'HTTP 200: {"data": {}}', id="no ticket"),
-        pytest.param(200, '{"success": false, "data": "Sorry"}', "HTTP 200: Sorry", id="plain"),
-        pytest.param(200, "", "HTTP 200: OK", id="nothing"),
-    ],
-)
+@pytest.mark.parametrize(("status", "body", "words"), NO_TICKETS.values(), ids=NO_TICKETS)
 def test_an_error_in_place_of_a_ticket_has_the_sites_words(mock, status, body, words):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, status=status, body=body)
     with pytest.raises(ChatgptFreeError) as caught:
         ChatgptFree(SITE).complete("Hi")
-    assert told(caught.value) == (ChatgptFreeError, words)
+    assert told(caught.value) == (ChatgptFreeError, f"HTTP {status}: {words}")
     asked = [action for action in actions(mock) if action != "get_nonce"]
     assert asked == ["page", "cache_sse_message", "page"]
 
@@ -3532,20 +3454,11 @@ def test_warnings_before_a_ticket_are_ignored(mock):
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
 
 
-@pytest.mark.parametrize("key", ["\ud800", "\0", 7.5, None, [], {}, True], ids=ascii)
+@pytest.mark.parametrize("key", ["\ud800", 7.5], ids=ascii)
 def test_a_ticket_that_cannot_be_sent_is_the_sites_error(mock, key):
     mock.get(SITE + "/", body=CURRENT_PAGE)
     mock.post(AJAX, json={"success": True, "data": {"cache_key": key}})
     with pytest.raises(ChatgptFreeError, match="^HTTP 200: "):
-        ChatgptFree(SITE).complete("Hi")
-
-
-@pytest.mark.parametrize("nonce", ["\ud800", "\0", None, ["fresh"]], ids=ascii)
-def test_a_fresh_nonce_that_cannot_be_sent_is_passed_over(mock, nonce):
-    mock.get(SITE + "/", body=CURRENT_PAGE)
-    mock.post(AJAX, status=403, json=FAILURE)
-    mock.post(AJAX, json={"success": True, "data": {"nonce": nonce}})
-    with pytest.raises(ChatgptFreeError, match="Not here."):
         ChatgptFree(SITE).complete("Hi")
 
 
