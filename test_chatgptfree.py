@@ -3224,8 +3224,8 @@ def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, home,
     assert asked[: len(first)] == [SITE + address for address in first]
     matches = [re.fullmatch(SITE + address, url) for address, url in zip(then, asked[len(first) :])]
     assert len(asked) == len(first) + len(then)
-    assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
     assert all(matches)
+    assert abs(int(matches[-1][1]) / 1000 - time.time()) < 60
 
 
 def test_a_site_that_redirects_the_query_away_is_asked_without_it(mock):
@@ -3480,26 +3480,11 @@ def redirect_to(url, status=302):
     return lambda handler, *_: handler.whole("", status, Location=url)
 
 
-SECRETS = {
-    "cookies": {"secret": "1"},
-    "headers": {"X-Secret": "1", "Cookie2": "secret"},
-    "auth": ("me", "secret"),
-}
-
-PASSWORD = "p%40ss-secret"
+SECRETS = {"cookies": {"secret": "1"}, "headers": {"X-Secret": "1"}, "auth": ("me", "secret")}
 
 
 def with_password(site):
-    return site.url.replace("://", f"://me:{PASSWORD}@")
-
-
-def secret_headers(headers):
-    """The names of the headers that hold what a caller gave in confidence."""
-    return [
-        name
-        for name, value in headers.items()
-        if "secret" in f"{name}{value}".lower() or name.lower() == "authorization"
-    ]
+    return site.url.replace("://", "://me:p%40ss-secret@")
 
 
 def test_a_redirect_of_the_page_is_followed_and_is_the_origin(mock):
@@ -3555,8 +3540,6 @@ def test_a_user_name_in_a_redirect_is_not_sent(mock):
 
 ANOTHER_SITE = "another site. If you trust it, use that address"
 UNENCRYPTED = "which is not encrypted: it was not followed"
-
-
 OFF_SITE = {
     "subdomain": (SITE, "https://sub.site.example/", ANOTHER_SITE),
     "www.www.": (SITE, "https://www.www.site.example/", ANOTHER_SITE),
@@ -3574,7 +3557,6 @@ def test_a_redirect_off_the_site_is_an_error_that_names_it(mock, home, location,
     first = home + "/"
     mock.get(first, status=302, headers={"Location": location})
     with pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(home).complete("Hi", **SECRETS)
         ChatgptFree(home).complete("Hi", **SECRETS)
     assert told(caught.value) == (ChatgptFreeError, f"{first} redirects to {location!r}, {why}")
     assert [call.request.url for call in mock.calls] == [first]
@@ -3600,14 +3582,14 @@ def test_a_redirect_off_the_site_is_an_error_at_each_step(mock, way, error):
 each_session = pytest.mark.parametrize(
     "session", [lambda: None, requests.Session], ids=["own session", "the caller's"]
 )
-THERE, HERE_TOO = "http://localhost:{there}/", "127.0.0.1:{home}"
+THERE = "http://localhost:{there}/"
 STRANGERS = {  # addresses, and how an error names them; parsers disagree about whose these are
     "host": (THERE, THERE),
-    "backslash": (f"{THERE[:-1]}\\@{HERE_TOO}/", f"{THERE}%5C@{HERE_TOO}/"),
-    "user name": (f"http://{HERE_TOO}@localhost:{{there}}/", THERE),
-    "quoted slash": (f"http://{HERE_TOO}%2F@localhost:{{there}}/", THERE),
-    "fragment": (f"{THERE[:-1]}#@{HERE_TOO}/", THERE),
-    "query": (f"{THERE[:-1]}?@{HERE_TOO}/", f"{THERE}?@{HERE_TOO}/"),
+    "backslash": (r"http://localhost:{there}\@127.0.0.1:{home}/", THERE + "%5C@127.0.0.1:{home}/"),
+    "user name": ("http://127.0.0.1:{home}@localhost:{there}/", THERE),
+    "quoted slash": ("http://127.0.0.1:{home}%2F@localhost:{there}/", THERE),
+    "fragment": ("http://localhost:{there}#@127.0.0.1:{home}/", THERE),
+    "query": ("http://localhost:{there}?@127.0.0.1:{home}/", THERE + "?@127.0.0.1:{home}/"),
 }
 
 
@@ -3695,8 +3677,8 @@ def test_a_redirected_request_shows_no_password_and_is_told_in_short(session):
     "wrong",
     ["ftp://me:secret@site.example/", "https://me:secret@[", "https://me:secret@h:99999/"]
     + ["https://me:secret＠site.example/", "https://me:secret﹫site.example/"]
-    # Python takes "／" for "/", and so on
-    + [f"https://me:secret{sign}secret@site.example/" for sign in "／？＃＠：﹫℀"],
+    # Python takes "／" for "/", and "＠" for "@"
+    + ["https://me:secret／secret@site.example/", "https://me＠secret:secret@site.example/"],
     ids=ascii,
 )
 def test_a_wrong_address_is_refused_without_its_password(wrong):
