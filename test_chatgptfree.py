@@ -3741,7 +3741,7 @@ NO_ADDRESSES = {
     "dots": "http://a..b/",
     "star": "http://*.example/",
     "no host": "https:///x",
-    "bytes": "http://\xff\xfe/",
+    "bytes": "/\xff\xfe",
     "javascript": "javascript:alert(1)",
     "escapes of a terminal, and a long one": "http://\x1b[2J/" + "x" * 60_000,
 }
