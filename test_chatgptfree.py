@@ -2836,11 +2836,14 @@ def test_headers_are_merged_whatever_the_case_of_their_names():
 def test_headers_of_client_conversation_and_message_are_merged():
     session = stub_with_bots()
     bot = ChatgptFree(SITE, session=session, headers={"X-A": "1", "X-B": "1", "X-C": "1"})
-    chat = bot.conversation(headers={"X-B": "2", "X-C": "2"})
+    chat = bot.conversation(headers={"x-b": "2", "x-c": "2"})
     chat.complete("Hi", headers={"X-C": "3"})
     chat.complete("Hi")
-    sent = [options["headers"] for options in session.options]
-    values = [headers["X-A"] + headers["X-B"] + headers["X-C"] for headers in sent]
+    sent = [
+        {name.lower(): value for name, value in options["headers"].items()}
+        for options in session.options
+    ]
+    values = [headers["x-a"] + headers["x-b"] + headers["x-c"] for headers in sent]
     assert values == ["123"] * 3 + ["122"] * 2
 
 
@@ -3036,15 +3039,15 @@ def test_no_failure_of_a_proxy_repeats_its_password(scheme):
     assert "secret" not in str(caught.value)
 
 
-def test_blanks_and_line_ends_around_headers_and_cookies_are_stripped():
+def test_blanks_and_line_ends_around_headers_cookies_and_a_proxy_are_stripped():
     session = stub_with_bots()
     headers = {"X-Key": " \tBearer a b\r\n", "X-Raw": b" raw\n", "X-Gone": None}
-    bot = ChatgptFree(SITE, session=session, headers=headers)
+    bot = ChatgptFree(SITE, session=session, headers=headers, proxy=" http://h:1\n")
     bot.complete("Hi", headers={"X-Own": "\nown\n"}, cookies={"id": "7 8\n"})
     for options in session.options:
         sent = {name: options["headers"][name] for name in ("X-Key", "X-Raw", "X-Gone", "X-Own")}
         assert sent == {"X-Key": "Bearer a b", "X-Raw": "raw", "X-Gone": None, "X-Own": "own"}
-        assert options["cookies"] == {"id": "7 8"}
+        assert (options["cookies"], options["proxies"]) == ({"id": "7 8"}, as_proxies("http://h:1"))
 
 
 def test_an_address_that_is_no_str_is_a_typeerror():
@@ -3665,10 +3668,9 @@ def test_no_error_shows_a_password(page):
     assert "secret" not in "".join(lines) + repr(caught.value)
 
 
-@each_session
-def test_a_redirected_request_shows_no_password_and_is_told_in_short(session):
+def test_a_redirected_request_shows_no_password_and_is_told_in_short():
     location = "http://you:othersecret@other.example/\x07" + "x" * 5000
-    caught = failing_call(answer=redirect_to(location), session=session())
+    caught = failing_call(answer=redirect_to(location))
     redirect = f"redirects to http://other.example/ {'x' * 178}, which was not followed"
     assert caught.words == f"HTTP 302: http://HOST/wp-admin/admin-ajax.php {redirect}"
 
@@ -3756,9 +3758,10 @@ def test_a_page_that_redirects_to_nonsense_is_the_sites_error(location):
     assert len(caught.words) < 500
 
 
+@each_session
 @pytest.mark.parametrize("location", ["http://[", "http://\xff\xfe/"], ids=ascii)
-def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(location):
-    caught = failing_call(answer=redirect_to(location))
+def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(session, location):
+    caught = failing_call(answer=redirect_to(location), session=session())
     assert caught.type is ChatgptFreeError
     assert "redirects to" in caught.words
 
