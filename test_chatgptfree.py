@@ -3139,7 +3139,7 @@ def test_a_refusal_without_words_is_told_by_its_status(status, reason, body, wor
 
 @pytest.mark.parametrize("ask", ["complete", "list_models"])
 def test_a_refused_page_is_told_like_a_refused_answer(mock, ask):
-    mock.get(SITE + "/", status=403, body="<h1>Forbidden")
+    mock.get(SITE + "/", status=403, body="<h1>Forbidden</h1>" + classic_box())
     with pytest.raises(ChatgptFreeError) as caught:
         CALLERS[ask](ChatgptFree(SITE))
     assert told(caught.value) == (ChatgptFreeError, "HTTP 403: Forbidden")
