@@ -3944,7 +3944,6 @@ RETRY_AFTER = {
     "a digit that is no number": ("²", None),
     "a negative number": ("-5", None),
     "centuries": ("10000000000", None),
-    "5000 digits": ("9" * 5000, None),
     "a far date": ("Fri, 31 Dec 9999 23:59:59 GMT", None),
     "no date": ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
     "what breaks the parser of dates": ("3434\tApr\t,\t0\xe9", None),
