@@ -5236,9 +5236,10 @@ def test_a_turn_that_is_interrupted_at_any_moment_loses_nothing(protocol):
     assert moment > 100
 
 
+FRESH = json.dumps({"success": True, "data": {"nonce": "fresh"}})
 RENEWALS = {  # of a nonce: the protocol, and what the nonce action gives
     "classic": ("classic", "0"),
-    "nonce action": ("current", json.dumps({"success": True, "data": {"nonce": "fresh"}})),
+    "nonce action": ("current", FRESH),
     "page": ("current", "0"),
 }
 
@@ -5260,6 +5261,24 @@ def test_a_nonce_that_expires_in_a_conversation_does_not_end_it(protocol, renewa
             assert messages_to(site)[-1] == message_for(protocol, chat.messages[:-1])
         assert conversations_of(site) == ([0, 0, 0] if protocol == "current" else [])
         assert len(chat.messages) == 6
+
+
+def test_a_question_that_is_refused_in_its_answer_is_sent_again_with_the_history():
+    """Since the site may remember it: a new conversation doesn't have it."""
+
+    def answer(handler, form):
+        if form["action"] == "aipkit_get_frontend_chat_nonce":
+            return handler.whole(FRESH)
+        if "expired" in form.values() and not asks_for_ticket(form):
+            return handler.chunks(error_event("Security check failed."))
+        return say_hello(handler, form)
+
+    with Site(answer, LOCAL_CURRENT) as site, ChatgptFree(site.url) as bot:
+        chat = introduced(bot)
+        forget_the_nonce(bot)
+        assert chat.complete("What is my name?") == "Hello Ann."
+        assert messages_to(site)[1:] == ["What is my name?", dialogue_text([*ASKED_BEFORE, NEW])]
+        assert conversations_of(site) == [0, 0, 1]
 
 
 def test_the_history_goes_along_to_a_plugin_of_the_other_protocol():
