@@ -1247,7 +1247,7 @@ HOSTILE_PAGES = {  # the piece between the bars is repeated
 }
 
 
-@pytest.mark.parametrize("hostile", HOSTILE_PAGES.values(), ids=HOSTILE_PAGES.keys())
+@pytest.mark.parametrize("hostile", HOSTILE_PAGES.values(), ids=HOSTILE_PAGES)
 def test_scraping_takes_linear_time(hostile):
     assert_linear_time(search_for_chats, hostile)
 
@@ -1266,85 +1266,64 @@ def test_a_repeated_class_name_takes_no_more_memory_than_the_page():
 
 # ----------------------------------------------------------------------------------- Event stream
 
+STREAMS = {
+    "nothing": ("", []),
+    "an object": ('data: {"a": 1}\n\n', [("", {"a": 1})]),
+    "text": ("data: [DONE]\n\n", [("", "[DONE]")]),
+    "a list": ("data: [1, 2]\n\n", [("", "[1, 2]")]),
+    "empty data": ("data:\n\n", [("", "")]),
+    "blanks behind a colon": ("data:{}\ndata:  {}\n\n", [("", {}), ("", {})]),
+    "a name without a blank": ("event:done\ndata:1\n\n", [("done", "1")]),
+    "a name ends": ("event: a\ndata: 1\n\ndata: 2\n\n", [("a", "1"), ("", "2")]),
+    "two data of a name": ("event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")]),
+    "no empty lines": ("event: a\ndata: 1\nevent: b\ndata: 2\n", [("a", "1"), ("b", "2")]),
+    "a name without data": ("event: a\n\ndata: 1\n", [("", "1")]),
+    "CRLF": ("event: a\r\ndata: 1\r\n\r\n", [("a", "1")]),
+    "marks": ("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")]),
+    "other fields": (": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")]),
+    "no last line end": ("data: 1", [("", "1")]),
+    "data on three lines": ('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})]),
+    "an object goes on without data": (
+        'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
+        [("a", {"a": 1}), ("", "2")],
+    ),
+    "JSON on many lines": ('{\n "a":\n 1\n}\n', [("", {"a": 1})]),
+    "JSON behind blanks and a mark": (' \ufeff {"a": 1}', [("", {"a": 1})]),
+    "text and two objects": (
+        '<b>Oops</b>\n{"a": 1}\n{"b": 2}\n',
+        [("", "<b>Oops</b>\n"), ("", {"a": 1}), ("", {"b": 2})],
+    ),
+    "text in an event": ("Oops\ndata: 1\n\n", [("", "1"), ("", "Oops\n")]),
+    "half an object": ('{"a": oh', [("", '{"a": oh\n')]),
+    "broken JSON": ('event: a\ndata: {"a": "the "b""}\n\n', [("a", '{"a": "the "b""}\n')]),
+    "a name behind an object": (
+        '{\n"a": 1\n}event: message\ndata: 2\n\n',
+        [("", {"a": 1}), ("message", "2")],
+    ),
+    "a name behind text": (
+        "Oops event: message\ndata: 2\n\n",
+        [("", "Oops \n"), ("message", "2")],
+    ),
+    "other breaks": ("data: a\u2028b\x85c\x0bd\rf\n", [("", "a\u2028b\x85c\x0bd\rf")]),
+    "too many digits": (f'data: {{"a": {DIGITS}}}\n\n', [("", f'{{"a": {DIGITS}}}\n')]),
+}
 
-@pytest.mark.parametrize(
-    ("stream", "events"),
-    [
-        pytest.param("", [], id="nothing"),
-        pytest.param('data: {"a": 1}\n\n', [("", {"a": 1})], id="an object"),
-        pytest.param("data: [DONE]\n\n", [("", "[DONE]")], id="text"),
-        pytest.param("data: [1, 2]\n\n", [("", "[1, 2]")], id="a list"),
-        pytest.param("data: null\n\n", [("", "null")], id="null"),
-        pytest.param('data: "Hi"\n\n', [("", '"Hi"')], id="a JSON string"),
-        pytest.param("data:\n\n", [("", "")], id="empty data"),
-        pytest.param("data:{}\ndata:  {}\n\n", [("", {}), ("", {})], id="blanks behind a colon"),
-        pytest.param("event: done\ndata: 1\n\n", [("done", "1")], id="a name"),
-        pytest.param("event:done\ndata:1\n\n", [("done", "1")], id="a name without a blank"),
-        pytest.param("event: a\ndata: 1\n\ndata: 2\n\n", [("a", "1"), ("", "2")], id="a name ends"),
-        pytest.param(
-            "event: a\ndata: 1\ndata: 2\n", [("a", "1"), ("a", "2")], id="two data of a name"
-        ),
-        pytest.param(
-            "event: a\ndata: 1\nevent: b\ndata: 2\n",
-            [("a", "1"), ("b", "2")],
-            id="names without empty lines",
-        ),
-        pytest.param("event: a\n\ndata: 1\n", [("", "1")], id="a name without data"),
-        pytest.param("event: a\r\ndata: 1\r\n\r\n", [("a", "1")], id="CRLF"),
-        pytest.param("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")], id="marks"),
-        pytest.param(": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")], id="other fields"),
-        pytest.param("data: 1", [("", "1")], id="no last line end"),
-        pytest.param(
-            'data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})], id="data on three lines"
-        ),
-        pytest.param(
-            'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
-            [("a", {"a": 1}), ("", "2")],
-            id="an object goes on without data",
-        ),
-        pytest.param('{"a": 1}', [("", {"a": 1})], id="JSON"),
-        pytest.param('{\n "a":\n 1\n}\n', [("", {"a": 1})], id="JSON on many lines"),
-        pytest.param(' \ufeff {"a": 1}', [("", {"a": 1})], id="JSON behind blanks and a mark"),
-        pytest.param(
-            '<b>Oops</b>\n{"a": 1}\n{"b": 2}\n',
-            [("", "<b>Oops</b>\n"), ("", {"a": 1}), ("", {"b": 2})],
-            id="text and two objects",
-        ),
-        pytest.param("Oops\ndata: 1\n\n", [("", "1"), ("", "Oops\n")], id="text in an event"),
-        pytest.param('{"a": oh', [("", '{"a": oh\n')], id="half an object"),
-        pytest.param(
-            'event: a\ndata: {"a": "the "b""}\n\n', [("a", '{"a": "the "b""}\n')], id="broken JSON"
-        ),
-        pytest.param(
-            '{\n"a": 1\n}event: message\ndata: 2\n\n',
-            [("", {"a": 1}), ("message", "2")],
-            id="a name behind an object",
-        ),
-        pytest.param(
-            '{\r\n"a": 1\r\n}event: message\r\ndata: 2\r\n\r\n',
-            [("", {"a": 1}), ("message", "2")],
-            id="a name behind an object, CRLF",
-        ),
-        pytest.param(
-            "Oops event: message\ndata: 2\n\n",
-            [("", "Oops \n"), ("message", "2")],
-            id="a name behind text",
-        ),
-        pytest.param(
-            "data: a\u2028b\x85c\x0bd\rf\n", [("", "a\u2028b\x85c\x0bd\rf")], id="other breaks"
-        ),
-        pytest.param(b"data: a\xffb\n\n", [("", "a\ufffdb")], id="no UTF-8"),
-        pytest.param(
-            f'data: {{"a": {DIGITS}}}\n\n', [("", f'{{"a": {DIGITS}}}\n')], id="too many digits"
-        ),
-    ],
-)
-@pytest.mark.parametrize("cut", ["whole", "bytes"])
-def test_a_stream_becomes_events(stream, events, cut):
-    """In one read, or with every character and line cut in two."""
-    raw = stream if isinstance(stream, bytes) else stream.encode()
-    pieces = [raw] if cut == "whole" else [raw[i : i + 1] for i in range(len(raw))]
-    assert read_events(*pieces) == events
+
+@pytest.mark.parametrize(("stream", "events"), STREAMS.values(), ids=STREAMS)
+def test_a_stream_becomes_events(stream, events):
+    assert read_events(stream.encode()) == events
+
+
+def test_bytes_that_are_no_utf_8_become_replacement_characters():
+    assert read_events(b"data: a\xffb\n\n") == [("", "a\ufffdb")]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_a_stream_may_be_cut_anywhere(line_end):
+    """Even inside a character, a line end, a byte order mark."""
+    stream = "\ufeff" + WARNING + "\ufeff" + CLASSIC_ANSWER + CURRENT_ANSWER
+    raw = stream.replace("\n", line_end).encode()
+    assert read_events(*(raw[i : i + 1] for i in range(len(raw)))) == read_events(raw)
 
 
 # ------------------------------------------------------------------------ Answer: what events mean
@@ -1354,37 +1333,33 @@ NO_ANSWER = (
     "the site sent no answer; most often it can't reach its model's provider, or was refused by it"
 )
 EMPTY = "the site's answer is empty"
+# These have no text and no error, whatever they hold.
+WITHOUT_TEXT = [
+    *["message_start", "status", "citations", "grounding_metadata", "openai_response_id"],
+    *["google_interaction_id", "thread_id", "thread.run.created", "thread.message.completed"],
+]
+
+NO_ANSWERS = {
+    "nothing": "",
+    "head alone": CURRENT_HEAD,
+    "comment": ": ping\n\n",
+    "empty": data({}),
+    "unknown data": data({"data": {"a": 1}}),
+    "no choices": data({"choices": []}),
+    "choice of nothing": completion(None),
+    "no delta": completion({"delta": None}),
+    "no text": chunk(""),
+    "delta of a number": chunk(7),
+    "error of nothing": data({"error": {}, "errors": 1}),
+    "limited, with a name": event("message", "[LIMITED]"),
+    "warning of nothing": event("warning", {}),
+    "warning of text": event("warning", "no"),
+    **{name: event(name, {"delta": "no", "error": "no"}) for name in WITHOUT_TEXT},
+    "names with text": "".join(event(name, "no") for name in WITHOUT_TEXT),
+}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param("", id="nothing"),
-        pytest.param(CURRENT_HEAD, id="head alone"),
-        pytest.param(": ping\n\n", id="comment"),
-        pytest.param(data({}), id="empty"),
-        pytest.param(data({"usage": None}), id="empty usage"),
-        pytest.param(data({"data": {"a": 1}}), id="unknown data"),
-        pytest.param(data({"choices": []}), id="no choices"),
-        pytest.param(completion(None), id="choice of nothing"),
-        pytest.param(completion({"delta": None}), id="no delta"),
-        pytest.param(chunk(""), id="no text"),
-        pytest.param(chunk(7), id="delta of a number"),
-        pytest.param(data({"delta": ""}), id="no text, current"),
-        pytest.param(data({"error": {}, "errors": 1}), id="error of nothing"),
-        pytest.param(event("thread_id", "thread_abc"), id="thread"),
-        pytest.param(event("thread.message.completed", {"delta": "no"}), id="completed"),
-        pytest.param(event("message", "[LIMITED]"), id="limited, with a name"),
-        pytest.param(event("message_start", {"message_id": "m"}), id="start"),
-        pytest.param(event("warning", {}), id="warning of nothing"),
-        pytest.param(event("status", {"status": "error", "delta": "a", "error": "b"}), id="status"),
-        pytest.param(event("status", "no"), id="status of text"),
-        pytest.param(event("citations", {"delta": "no"}), id="citations"),
-        pytest.param(event("grounding_metadata", {"error": "no"}), id="grounding"),
-        pytest.param(event("openai_response_id", {"delta": "no"}), id="OpenAI's id"),
-        pytest.param(event("google_interaction_id", {"delta": "no"}), id="Google's id"),
-    ],
-)
+@pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_an_event_without_text_is_no_answer(answer):
     texts, error = read_answer(answer)
     assert (texts, *told(error)) == ([], IncompleteReplyError, NO_ANSWER)
@@ -1392,12 +1367,8 @@ def test_an_event_without_text_is_no_answer(answer):
 
 @pytest.mark.parametrize(
     "end",
-    [
-        pytest.param(DONE, id="classic"),
-        pytest.param(event("done", "[DONE]"), id="assistant"),
-        pytest.param(event("done", {"finished": True}), id="current"),
-        pytest.param(event("done", {}), id="current, empty"),
-    ],
+    [DONE, event("done", "[DONE]"), event("done", {"finished": True})],
+    ids=["classic", "assistant", "current"],
 )
 def test_nothing_counts_after_an_end_marker(end):
     assert read_answer(chunk("Hi"), end, chunk("no"), "x" * 99) == (["Hi"], None)
@@ -1410,25 +1381,23 @@ def warning(words):
     return event("warning", {"error": words})
 
 
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        pytest.param(START + HI + BYE, "HiBye", id="one message"),
-        pytest.param(START + HI + START + BYE, "Hi\n\nBye", id="two messages"),
-        pytest.param(HI + START * 3 + BYE + BYE, "Hi\n\nByeBye", id="three starts"),
-        pytest.param(START + START + HI, "Hi", id="no text before"),
-        pytest.param(HI + START, "Hi", id="nothing behind"),
-        pytest.param(HI + START + chunk("") + BYE, "Hi\n\nBye", id="an empty piece behind"),
-        pytest.param(HI + START + warning(" (x)"), "Hi\n\n (x)", id="a warning behind"),
-        pytest.param(HI + warning(" four"), "Hi four", id="warning with a blank"),
-        pytest.param(HI + warning("\nfour"), "Hi\nfour", id="warning with a line break"),
-        pytest.param(HI + warning("Claude stopped."), "Hi\n\nClaude stopped.", id="warning"),
-        pytest.param(warning("Claude stopped."), "Claude stopped.", id="warning alone"),
-        pytest.param(HI + warning("") + BYE, "HiBye", id="warning of nothing"),
-        pytest.param(HI + event("warning", {}) + BYE, "HiBye", id="warning without words"),
-        pytest.param(HI + event("status", {}) + BYE, "HiBye", id="another event"),
-    ],
-)
+SET_APART = {
+    "one message": (START + HI + BYE, "HiBye"),
+    "two messages": (START + HI + START + BYE, "Hi\n\nBye"),
+    "three starts": (HI + START * 3 + BYE + BYE, "Hi\n\nByeBye"),
+    "no text before": (START + START + HI, "Hi"),
+    "nothing behind": (HI + START, "Hi"),
+    "an empty piece behind": (HI + START + chunk("") + BYE, "Hi\n\nBye"),
+    "a warning behind": (HI + START + warning(" (x)"), "Hi\n\n (x)"),
+    "warning with a blank": (HI + warning(" four"), "Hi four"),
+    "warning with a line break": (HI + warning("\nfour"), "Hi\nfour"),
+    "warning": (HI + warning("Claude stopped."), "Hi\n\nClaude stopped."),
+    "warning alone": (warning("Claude stopped."), "Claude stopped."),
+    "warning without words": (HI + event("warning", {}) + BYE, "HiBye"),
+}
+
+
+@pytest.mark.parametrize(("answer", "text"), SET_APART.values(), ids=SET_APART)
 def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(answer, text):
     texts, error = ask_site(CURRENT_PAGE, answer, CURRENT_DONE)
     assert ("".join(texts), error) == (text, None)
@@ -1500,61 +1469,49 @@ REPEATED = [
     citations(OPENAI_SOURCE, CLAUDE_SOURCE),
     done(citations=[OPENAI_SOURCE, {"url": ROME, "title": "Another title"}]),
 ]
-SOURCES_IN_THE_END = done(citations=[OPENAI_SOURCE, CLAUDE_SOURCE])
-TEXT_IN_THE_END = done(citations=json.dumps([CLAUDE_SOURCE]))
-NO_TITLE = [{"title": ROME, "url": ROME}]
-LONG_TITLE = {"url": ROME, "title": "x" * 1000}
+BOTH_FOUND = [ROME_FOUND, PARIS_FOUND]
+
+SOURCES = {
+    "OpenAI's": ([citations(OPENAI_SOURCE)], [PARIS_FOUND]),
+    "Claude's": ([citations(CLAUDE_SOURCE)], [ROME_FOUND]),
+    "Google's": ([event("grounding_metadata", GOOGLE_SOURCES)], BOTH_FOUND),
+    "an object with a list": ([event("citations", {"citations": [CLAUDE_SOURCE]})], [ROME_FOUND]),
+    "in the end": ([done(citations=[CLAUDE_SOURCE, OPENAI_SOURCE])], BOTH_FOUND),
+    "Google's end": ([done(grounding_metadata=GOOGLE_SOURCES)], BOTH_FOUND),
+    "text in the end": ([done(citations=json.dumps([CLAUDE_SOURCE]))], [ROME_FOUND]),
+    "each address once, in order": (REPEATED, BOTH_FOUND),
+    "a second title": ([citations({"url": ROME, "source_title": "Rome"})], [ROME_FOUND]),
+    "no title": ([citations({"url": ROME, "title": None})], [{"title": ROME, "url": ROME}]),
+    "a long title": (
+        [citations({"url": ROME, "title": "x" * 1000})],
+        [{"title": "x" * 300, "url": ROME}],
+    ),
+    "an address of 2,000 characters": (
+        [citations({"url": LONG_ADDRESS, "title": "Long"})],
+        [{"title": "Long", "url": LONG_ADDRESS}],
+    ),
+    "one good among bad": ([citations(*BAD_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND]),
+    "nonsense": (NONSENSE, []),
+}
 
 
-@pytest.mark.parametrize(
-    ("events", "sources"),
-    [
-        pytest.param([], [], id="none"),
-        pytest.param([citations(OPENAI_SOURCE)], [PARIS_FOUND], id="OpenAI's"),
-        pytest.param([citations(CLAUDE_SOURCE)], [ROME_FOUND], id="Claude's"),
-        pytest.param(
-            [event("grounding_metadata", GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's"
-        ),
-        pytest.param(
-            [event("citations", {"citations": [CLAUDE_SOURCE]})],
-            [ROME_FOUND],
-            id="an object with a list",
-        ),
-        pytest.param([SOURCES_IN_THE_END], [PARIS_FOUND, ROME_FOUND], id="in the end"),
-        pytest.param(
-            [done(grounding_metadata=GOOGLE_SOURCES)], [ROME_FOUND, PARIS_FOUND], id="Google's end"
-        ),
-        pytest.param([TEXT_IN_THE_END], [ROME_FOUND], id="text in the end"),
-        pytest.param(REPEATED, [ROME_FOUND, PARIS_FOUND], id="each address once, in order"),
-        pytest.param(
-            [citations({"url": ROME, "source_title": "Rome"})], [ROME_FOUND], id="a second title"
-        ),
-        pytest.param([citations({"url": ROME, "title": None})], NO_TITLE, id="no title"),
-        pytest.param(
-            [citations(LONG_TITLE)], [{"title": "x" * 300, "url": ROME}], id="a long title"
-        ),
-        pytest.param(
-            [citations({"url": LONG_ADDRESS, "title": "Long"})],
-            [{"title": "Long", "url": LONG_ADDRESS}],
-            id="an address of 2,000 characters",
-        ),
-        pytest.param(
-            [citations(*BAD_SOURCES, CLAUDE_SOURCE)], [ROME_FOUND], id="one good among bad"
-        ),
-        pytest.param(NONSENSE, [], id="nonsense"),
-    ],
-)
-def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, sources):
+def sources_of(*events):
+    """The sources of an answer with these events behind its text."""
     session = StubSession(CURRENT_PAGE, CURRENT_TEXT, *events, CURRENT_DONE)
     reply = ChatgptFree(SITE, session=session).complete("Hi")
-    assert (reply, reply.sources) == ("Hello, wörld 🌍", sources)
+    assert reply == "Hello, wörld 🌍"
+    return reply.sources
+
+
+@pytest.mark.parametrize(("events", "sources"), SOURCES.values(), ids=SOURCES)
+def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, sources):
+    assert sources_of(*events) == sources
 
 
 def test_a_reply_has_the_first_100_sources():
     found = [{"url": f"{ROME}{number}", "title": str(number)} for number in range(150)]
-    answer = [CURRENT_TEXT, citations(*found[:60]), citations(*found), CURRENT_DONE]
-    sources = ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, *answer)).complete("Hi").sources
-    assert [source["title"] for source in sources] == [str(number) for number in range(100)]
+    titles = [source["title"] for source in sources_of(citations(*found[:60]), citations(*found))]
+    assert titles == [str(number) for number in range(100)]
 
 
 # ------------------------------------------------------------- Answer: forms and unknown events
@@ -1573,16 +1530,15 @@ def form(**definition):
 
 CONTACT = form(form_definition={"title": "Contact us", "fields": []})
 
+FORMS = {
+    "form": (CONTACT + CURRENT_DONE, "Contact us"),
+    "no definition": (form(title="Q &amp; A\n2") + CURRENT_DONE, "Q & A 2"),
+    "no title": (form(form_definition=[7]) + CURRENT_DONE, "without a title"),
+    "no end": (CONTACT, "Contact us"),
+}
 
-@pytest.mark.parametrize(
-    ("answer", "title"),
-    [
-        pytest.param(CONTACT + CURRENT_DONE, "Contact us", id="form"),
-        pytest.param(form(title="Q &amp; A\n2") + CURRENT_DONE, "Q & A 2", id="no definition"),
-        pytest.param(form(form_definition=[7]) + CURRENT_DONE, "without a title", id="no title"),
-        pytest.param(CONTACT, "Contact us", id="no end"),
-    ],
-)
+
+@pytest.mark.parametrize(("answer", "title"), FORMS.values(), ids=FORMS)
 def test_a_form_in_place_of_an_answer_is_named_and_not_asked_for_twice(answer, title):
     session = StubSession(CURRENT_PAGE, answer)
     texts, error = collect(ChatgptFree(SITE, session=session).stream("Hi"))
@@ -1591,38 +1547,25 @@ def test_a_form_in_place_of_an_answer_is_named_and_not_asked_for_twice(answer, t
     assert len([fields for fields in session.fields if is_for_page(fields)]) == 1
 
 
-KNOWN = [
-    *["message_start", "status", "warning", "citations", "grounding_metadata"],
-    *["openai_response_id", "google_interaction_id", "thread_id", "thread.run.created"],
-]
+def events_named(*names):
+    return "".join(event(name, {}) for name in names)
 
 
-@pytest.mark.parametrize(
-    ("answer", "names"),
-    [
-        pytest.param(event("delta_v2", {"text": "Hi"}), "delta_v2", id="an object"),
-        pytest.param(event("delta_v2", "Hi"), "delta_v2", id="text"),
-        pytest.param("".join(event(name, {}) for name in "babcb"), "b, a, c", id="each once"),
-        pytest.param(
-            "".join(event(f"e{number}", {}) for number in range(99)),
-            "e0, e1, e2, e3, e4, e5, e6, e7, e8, e9",
-            id="many",
-        ),
-        pytest.param(event("\x1b" + "x" * 99, {}), "x" * 50, id="a long one"),
-    ],
-)
+UNKNOWN_EVENTS = {
+    "an object": (event("delta_v2", {"text": "Hi"}), "delta_v2"),
+    "text": (event("delta_v2", "Hi"), "delta_v2"),
+    "each once": (events_named(*"babcb"), "b, a, c"),
+    "many": (events_named(*range(99)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    "a long one": (events_named("\x1b" + "x" * 99), "x" * 50),
+}
+
+
+@pytest.mark.parametrize(("answer", "names"), UNKNOWN_EVENTS.values(), ids=UNKNOWN_EVENTS)
 def test_an_answer_without_text_names_the_events_that_are_not_known(answer, names):
-    texts, error = ask_site(CURRENT_PAGE, answer, CURRENT_DONE)
-    words = f"{EMPTY}; its events are not known here: {names}"
-    assert (texts, *told(error)) == ([], ChatgptFreeError, words)
-    texts, error = ask_site(CURRENT_PAGE, answer)
-    words = f"the site sent no answer; its events are not known here: {names}"
-    assert (texts, *told(error)) == ([], IncompleteReplyError, words)
-
-
-def test_no_known_event_is_named_as_unknown():
-    known = "".join(event(name, {}) + event(name, "[1]") for name in KNOWN)
-    assert told(ask_site(CURRENT_PAGE, known, CURRENT_DONE)[1]) == (ChatgptFreeError, EMPTY)
+    hint = f"; its events are not known here: {names}"
+    whole, cut = (ask_site(CURRENT_PAGE, answer, end) for end in (CURRENT_DONE, ""))
+    assert (whole[0], *told(whole[1])) == ([], ChatgptFreeError, EMPTY + hint)
+    assert (cut[0], *told(cut[1])) == ([], IncompleteReplyError, "the site sent no answer" + hint)
 
 
 # --------------------------------------------------------------------------- Answer: text and end
@@ -1638,70 +1581,44 @@ ASSISTANT = (
 OLD_CUT = data({"id": "1", "choices": [{"text": "Hel"}]})
 OLD_MODEL = OLD_CUT + data({"id": "1", "choices": [{"text": "lo", "finish_reason": "stop"}]})
 INDENTED = json.dumps(JSON_ANSWER, indent=2) + "\n"
-THREE_LINES = 'data: {"choices": [\ndata: {"delta": {"content": "Hello"}}\ndata: ]}\n\n'
 HELLO = {"choices": [{"delta": {"content": "Hello"}}]}
 WORLD = "Hello, wörld 🌍"
 FOUR = "Hello four (Incomplete: max_output_tokens)"
-CLAUDE_STOPPED = "Claude stopped because the maximum output token limit"
+GREETED = CURRENT_HEAD + data({"delta": "Hello!"}) + CURRENT_ANSWER
+
+TEXTS = {
+    "classic": (CLASSIC_ANSWER, WORLD),
+    "single line ends": (CLASSIC_ANSWER.replace("\n\n", "\n"), WORLD),
+    "comments": (CLASSIC_ANSWER.replace("\n\n", "\n\n: a\n\nid: 7\n\n"), WORLD),
+    "warnings": (CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING), WORLD),
+    "warnings in events": (CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), WORLD),
+    "no end marker": (chunk("Hello") + STOP, "Hello"),
+    "finished with its text": (chunk("Hello", finish_reason="stop"), "Hello"),
+    "text behind the last": (chunk("Hel", finish_reason="stop") + chunk("lo"), "Hello"),
+    "odd events": (completion(None) + chunk(7) + chunk("Hello") + chunk(None) + DONE, "Hello"),
+    "a name and an id": (event("message", {"id": 1, **HELLO}) + DONE, "Hello"),
+    "a name and an object": (event("message", {"object": "a", **HELLO}) + DONE, "Hello"),
+    "noise": (data("[LIMITED]") + data("{x") + chunk("Hello") + DONE, "Hello"),
+    "assistant": (ASSISTANT, "Hello"),
+    "old model": (OLD_MODEL, "Hello"),
+    "JSON": (json.dumps(JSON_ANSWER), "Hello, wörld"),
+    "JSON of data alone": ('{"data": "Hello"}', "Hello"),
+    "JSON and warnings": ("\n" + WARNING + INDENTED + WARNING, "Hello, wörld"),
+    "JSON and marks": ("\ufeff" + WARNING + "\ufeff" + INDENTED, "Hello, wörld"),
+    "JSON behind the text": (chunk("Hello") + STOP + INDENTED, "Hello"),
+    "JSON behind a last text": (chunk("Hello", finish_reason="length") + INDENTED, "Hello"),
+    "JSON behind no text": (chunk("") + WARNING + INDENTED, "Hello, wörld"),
+    "current": (CURRENT_ANSWER, WORLD),
+    "warning": (data({"delta": "Hello"}) + warning(FOUR[5:]) + DONE, FOUR),
+    "unknown events": (event("delta_v2", "no") + chunk("Hello") + DONE, "Hello"),
+    "form behind text": (chunk("Hello") + CONTACT + CURRENT_DONE, "Hello"),
+    "greeting and answer": (GREETED, "Hello!\n\nHello, wörld 🌍"),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        pytest.param(CLASSIC_ANSWER, WORLD, id="classic"),
-        pytest.param(CLASSIC_ANSWER[:-2], WORLD, id="no last line end"),
-        pytest.param(CLASSIC_ANSWER.replace("\n", "\r\n"), WORLD, id="CRLF"),
-        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n"), WORLD, id="single line ends"),
-        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n: a\n\nid: 7\n\n"), WORLD, id="comments"),
-        pytest.param(CLASSIC_ANSWER.replace("\n\n", "\n\n" + WARNING), WORLD, id="warnings"),
-        pytest.param(
-            CLASSIC_ANSWER.replace("\n\n", "\n" + WARNING), WORLD, id="warnings in events"
-        ),
-        pytest.param("\ufeff" + CLASSIC_ANSWER, WORLD, id="byte order mark"),
-        pytest.param(chunk("Hello") + STOP, "Hello", id="no end marker"),
-        pytest.param(chunk("Hello", finish_reason="stop"), "Hello", id="finished with its text"),
-        pytest.param(
-            chunk("Hel", finish_reason="stop") + chunk("lo"), "Hello", id="text behind the last"
-        ),
-        pytest.param(data({"usage": None}) + chunk("Hello") + DONE, "Hello", id="empty events"),
-        pytest.param(completion(None) + chunk("Hello") + DONE, "Hello", id="odd choices"),
-        pytest.param(chunk(7) + chunk("Hello") + chunk(None) + DONE, "Hello", id="odd deltas"),
-        pytest.param(event("message", {"id": 1, **HELLO}) + DONE, "Hello", id="a name and an id"),
-        pytest.param(
-            event("message", {"object": "a", **HELLO}) + DONE, "Hello", id="a name and an object"
-        ),
-        pytest.param(data("[LIMITED]") + data("{x") + chunk("Hello") + DONE, "Hello", id="noise"),
-        pytest.param(THREE_LINES + DONE, "Hello", id="data on three lines"),
-        pytest.param(ASSISTANT, "Hello", id="assistant"),
-        pytest.param(OLD_MODEL, "Hello", id="old model"),
-        pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", id="JSON"),
-        pytest.param('{"data": "Hello"}', "Hello", id="JSON of data alone"),
-        pytest.param(INDENTED, "Hello, wörld", id="JSON on many lines"),
-        pytest.param("\n" + WARNING + INDENTED + WARNING, "Hello, wörld", id="JSON and warnings"),
-        pytest.param("\ufeff" + WARNING + "\ufeff" + INDENTED, "Hello, wörld", id="JSON and marks"),
-        pytest.param(chunk("Hello") + STOP + INDENTED, "Hello", id="JSON behind the text"),
-        pytest.param(
-            chunk("Hello", finish_reason="length") + INDENTED, "Hello", id="JSON behind a last text"
-        ),
-        pytest.param(chunk("") + WARNING + INDENTED, "Hello, wörld", id="JSON behind no text"),
-        pytest.param(CURRENT_ANSWER, WORLD, id="current"),
-        pytest.param(CURRENT_ANSWER.replace("\n", "\r\n"), WORLD, id="current, CRLF"),
-        pytest.param(data({"delta": "Hello"}) + warning(FOUR[5:]) + DONE, FOUR, id="warning"),
-        pytest.param(event("delta_v2", "no") + chunk("Hello") + DONE, "Hello", id="unknown events"),
-        pytest.param(chunk("Hello") + CONTACT + CURRENT_DONE, "Hello", id="form behind text"),
-        pytest.param(
-            CURRENT_HEAD + data({"delta": "Hello!"}) + CURRENT_ANSWER,
-            "Hello!\n\nHello, wörld 🌍",
-            id="greeting and answer",
-        ),
-    ],
-)
-@pytest.mark.parametrize("cut", ["whole", "bytes"])
-def test_an_answer_gives_its_text(answer, text, cut):
-    """In one read, or with every character and line cut in two."""
-    raw = answer.encode()
-    pieces = [raw] if cut == "whole" else [raw[i : i + 1] for i in range(len(raw))]
-    texts, error = read_answer(*pieces)
+@pytest.mark.parametrize(("answer", "text"), TEXTS.values(), ids=TEXTS)
+def test_an_answer_gives_its_text(answer, text):
+    texts, error = read_answer(answer)
     assert ("".join(texts), error) == (text, None)
     assert all(texts)
 
@@ -1710,24 +1627,21 @@ def test_a_cut_after_the_end_of_an_answer_is_ignored():
     assert read_answer(chunk("Hello") + STOP, ConnectionResetError()) == (["Hello"], None)
 
 
-@pytest.mark.parametrize(
-    ("pieces", "texts"),
-    [
-        pytest.param(["Hi \ud83d", "\ude00!"], ["Hi ", "😀!"], id="two halves"),
-        pytest.param(["\ud83d", "\ude00"], ["😀"], id="two halves alone"),
-        pytest.param(["\ud83d", "", "\ude00"], ["😀"], id="nothing between"),
-        pytest.param(["\ud83d\ude00\ud83d", "\ude00"], ["😀", "😀"], id="three halves and one"),
-        pytest.param(["a\ud83d", "b"], ["a", "?b"], id="the first half alone"),
-        pytest.param(["a", "\ude00b"], ["a", "?b"], id="the second half alone"),
-    ],
-)
+HALVES = {
+    "two halves": (["Hi \ud83d", "\ude00!"], ["Hi ", "😀!"]),
+    "two halves alone": (["\ud83d", "\ude00"], ["😀"]),
+    "nothing between": (["\ud83d", "", "\ude00"], ["😀"]),
+    "three halves and one": (["\ud83d\ude00\ud83d", "\ude00"], ["😀", "😀"]),
+    "the first half alone": (["a\ud83d", "b"], ["a", "?b"]),
+    "the second half alone": (["a", "\ude00b"], ["a", "?b"]),
+}
+
+
+@pytest.mark.parametrize(("pieces", "texts"), HALVES.values(), ids=HALVES)
 def test_half_an_emoji_at_the_end_of_a_piece_waits_for_its_other_half(pieces, texts):
-    answers = {CLASSIC_PAGE: [*map(chunk, pieces), DONE]}
-    answers[CURRENT_PAGE] = [*(data({"delta": piece}) for piece in pieces), CURRENT_DONE]
-    for page, answer in answers.items():
-        assert ask_site(page, *answer) == (texts, None)
-        reply = ChatgptFree(SITE, session=StubSession(page, *answer)).complete("Hi")
-        assert reply == "".join(texts)
+    bot = ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, *map(chunk, pieces), DONE))
+    assert collect(bot.stream("Hi")) == (texts, None)
+    assert bot.complete("Hi") == "".join(texts)
 
 
 def refused(words):
@@ -1735,56 +1649,36 @@ def refused(words):
     return completion({"delta": {"content": None, "refusal": words}})
 
 
-@pytest.mark.parametrize(
-    ("answer", "text", "reason"),
-    [
-        pytest.param(HI + STOP + DONE, "Hi", "stop", id="classic"),
-        pytest.param(chunk("Hi", finish_reason="length") + DONE, "Hi", "length", id="with a text"),
-        pytest.param(
-            HI + completion({"delta": {}, "finish_reason": "content_filter"}) + USAGE + DONE,
-            "Hi",
-            "content_filter",
-            id="behind the text",
-        ),
-        pytest.param(OLD_MODEL, "Hello", "stop", id="old model"),
-        pytest.param(
-            refused("I can't") + refused(" do that.") + STOP,
-            "I can't do that.",
-            "stop",
-            id="refusal",
-        ),
-        pytest.param(HI + DONE, "Hi", "", id="classic, none"),
-        pytest.param(json.dumps(JSON_ANSWER), "Hello, wörld", "", id="JSON"),
-        pytest.param(chunk("Hi", finish_reason=7), "Hi", "", id="a number"),
-        pytest.param(chunk("Hi", finish_reason="\x1b" + "x" * 99), "Hi", "x" * 50, id="a long one"),
-        pytest.param(HI + CURRENT_DONE, "Hi", "", id="current, none"),
-        pytest.param(
-            HI + warning(" (Incomplete: max_output_tokens)") + CURRENT_DONE,
-            "Hi (Incomplete: max_output_tokens)",
-            "length",
-            id="OpenAI's length",
-        ),
-        pytest.param(
-            HI + warning(f"{CLAUDE_STOPPED} was reached.") + CURRENT_DONE,
-            f"Hi\n\n{CLAUDE_STOPPED} was reached.",
-            "length",
-            id="Claude's length",
-        ),
-        pytest.param(
-            HI + warning(" (Warning: Content Filtered)") + CURRENT_DONE,
-            "Hi (Warning: Content Filtered)",
-            "content_filter",
-            id="a filter",
-        ),
-        pytest.param(
-            HI + warning(" (Refusal: No.)") + CURRENT_DONE,
-            "Hi (Refusal: No.)",
-            "content_filter",
-            id="current refusal",
-        ),
-        pytest.param(HI + warning(" Oh.") + CURRENT_DONE, "Hi Oh.", "", id="another warning"),
-    ],
-)
+FILTERED = completion({"delta": {}, "finish_reason": "content_filter"})
+CLAUDE_STOPPED = "Claude stopped because the maximum output token limit was reached."
+
+REASONS = {
+    "classic": (HI + STOP + DONE, "Hi", "stop"),
+    "with a text": (chunk("Hi", finish_reason="length") + DONE, "Hi", "length"),
+    "behind the text": (HI + FILTERED + USAGE + DONE, "Hi", "content_filter"),
+    "old model": (OLD_MODEL, "Hello", "stop"),
+    "refusal": (refused("I can't") + refused(" do that.") + STOP, "I can't do that.", "stop"),
+    "none": (HI + DONE, "Hi", ""),
+    "JSON": (json.dumps(JSON_ANSWER), "Hello, wörld", ""),
+    "a number": (chunk("Hi", finish_reason=7), "Hi", ""),
+    "a long one": (chunk("Hi", finish_reason="\x1b" + "x" * 99), "Hi", "x" * 50),
+    "OpenAI's length": (data({"delta": "Hello"}) + warning(FOUR[5:]) + DONE, FOUR, "length"),
+    "Claude's length": (warning(CLAUDE_STOPPED) + DONE, CLAUDE_STOPPED, "length"),
+    "a filter": (
+        HI + warning(" (Warning: Content Filtered)") + DONE,
+        "Hi (Warning: Content Filtered)",
+        "content_filter",
+    ),
+    "current refusal": (
+        HI + warning(" (Refusal: No.)") + DONE,
+        "Hi (Refusal: No.)",
+        "content_filter",
+    ),
+    "another warning": (HI + warning(" Oh.") + DONE, "Hi Oh.", ""),
+}
+
+
+@pytest.mark.parametrize(("answer", "text", "reason"), REASONS.values(), ids=REASONS)
 def test_a_reply_says_why_it_ended(answer, text, reason):
     session = StubSession(CURRENT_PAGE, answer)
     reply = ChatgptFree(SITE, session=session).complete("Hi")
@@ -1794,7 +1688,8 @@ def test_a_reply_says_why_it_ended(answer, text, reason):
 @pytest.mark.parametrize("name", ["data", "event", "id", "retry"])
 def test_a_field_cut_in_its_name_is_an_incomplete_reply(name):
     for end in range(1, len(name) + 1):
-        assert type(read_answer(name[:end])[1]) is IncompleteReplyError
+        broken = "the answer broke off before any text"
+        assert told(read_answer(name[:end])[1]) == (IncompleteReplyError, broken)
         texts, error = read_answer(chunk("Hello") + name[:end])
         assert (texts, error.partial) == (["Hello"], "Hello")
         assert told(error) == (IncompleteReplyError, "the answer broke off")
@@ -1804,21 +1699,21 @@ def test_a_field_cut_in_its_name_is_an_incomplete_reply(name):
 
 
 NO_END = "the site sent 50,000 bytes without an end or any text of an answer"
+LONG_LINE = "the site sent a line of over 20,000 bytes"
+
+ENDLESS = {
+    "data": (b"data: x" * 900, LONG_LINE),
+    "bytes": (b"x" * 50, LONG_LINE),
+    "lines": (b"word\n" * 900, NO_END),
+    "comments": (b": ping\n\n" * 900, NO_END),
+    "events": (b"data: {}\n\n" * 900, NO_END),
+    "objects": (b'{"a":\n' * 900, NO_END),
+    "objects in data": (b'data: {"a":\n' * 900, NO_END),
+    "lists in data": (b"data: [1]\n" * 900, NO_END),
+}
 
 
-@pytest.mark.parametrize(
-    ("endless", "words"),
-    [
-        pytest.param(b"data: x" * 900, "the site sent a line of over 20,000 bytes", id="data"),
-        pytest.param(b"x" * 50, "the site sent a line of over 20,000 bytes", id="bytes"),
-        pytest.param(b"word\n" * 900, NO_END, id="lines"),
-        pytest.param(b": ping\n\n" * 900, NO_END, id="comments"),
-        pytest.param(b"data: {}\n\n" * 900, NO_END, id="events"),
-        pytest.param(b'{"a":\n' * 900, NO_END, id="objects"),
-        pytest.param(b'data: {"a":\n' * 900, NO_END, id="objects in data"),
-        pytest.param(b"data: [1]\n" * 900, NO_END, id="lists in data"),
-    ],
-)
+@pytest.mark.parametrize(("endless", "words"), ENDLESS.values(), ids=ENDLESS)
 def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_limits):
     """In some 20 bytes for each that is read before the error, of many millions in all."""
     set_limits(line=20_000, body=50_000)
@@ -1834,13 +1729,12 @@ def test_an_answer_with_text_in_it_may_be_longer_than_one_without(set_limits):
     assert read_answer(*[chunk("word ")] * 100, DONE) == (["word "] * 100, None)
 
 
-def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(mock, set_limits):
-    set_limits(answer=100_000)
-    add_classic(mock, chunk("words " * 100) * 1000)
-    with pytest.raises(IncompleteReplyError) as caught:
-        ChatgptFree(SITE).complete("Hi")
-    assert str(caught.value) == ("the answer broke off: the answer has over 100,000 bytes")
-    assert caught.value.partial == "words " * 16_700
+def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(set_limits):
+    set_limits(answer=10_000)
+    texts, error = read_answer(chunk("words " * 100) * 100)
+    words = "the answer broke off: the answer has over 10,000 bytes"
+    assert told(error) == (IncompleteReplyError, words)
+    assert "".join(texts) == error.partial == "words " * 1_700
 
 
 # ---------------------------------------------------------------------------------- Answer: errors
@@ -1855,6 +1749,7 @@ RAW_ERROR = (
     '    "code": "invalid_api_key"\n  }\n}\n'
 )
 HALF_A_RAW_ERROR = RAW_ERROR[:70].rstrip()
+HALF_ITS_WORDS = '{ "error": { "message": "Incorrect API key provided", "code"'
 WRONG_KEY = "Incorrect API key provided"
 INVALID = disguised("Invalid") + disguised(" key.")
 TWO_LINES = disguised("two@lines").replace("@", "\n")
@@ -1866,112 +1761,84 @@ FAILURE = {"success": False, "data": {"message": "Not here.", "code": "embed_not
 CRITICAL = "<p>There has been a critical error.</p>"
 HTML_502 = "<html><style>p {}</style><title>502</title>\n\n<p>Bad&nbsp;Gateway"
 
+ERRORS_IN_ANSWERS = {
+    "JSON": (BROKEN_JSON, "It's broken"),
+    "JSON behind a warning": (WARNING + BROKEN_JSON, "It's broken"),
+    "message and error": ('{"error": true, "message": "Bad key"}', "Bad key"),
+    "event": (data({"error": REPORT}), "Down"),
+    "banned": (data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, "Banned"),
+    "failure": (data(FAILURE), "Not here."),
+    "neither check nor quota": (data(NO_CHECK), "No."),
+    "with a name": (event("message", {"status": "error", "msg": "No."}), "No."),
+    "assistant": (event("assistant_error", {"msg": "No assistant"}), "No assistant"),
+    "error": (event("error", {"error": "Guests may not"}), "Guests may not"),
+    "error event of text": (event("error", "API down"), "API down"),
+    "current error": (CURRENT_HEAD + error_event("No guests"), "No guests"),
+    # disguised errors
+    "disguised twice": ((INVALID + DISGUISED_STOP) * 2, "Invalid key."),
+    "disguised and done": (INVALID + DONE, "Invalid key."),
+    "disguised, no end": (INVALID, "Invalid key."),
+    "disguised, and limited": (INVALID + DISGUISED_STOP + data("[LIMITED]"), "Invalid key."),
+    "disguised, no limit": (disguised("limited edition"), "limited edition"),
+    "disguised quotes": (QUOTES + DISGUISED_STOP, 'the "key" is bad'),
+    "disguised line break": (TWO_LINES + DISGUISED_STOP, "two lines"),
+    "raw error": (RAW_ERROR + DISGUISED_STOP, WRONG_KEY),
+    "raw and disguised": (RAW_ERROR[:-1] + INVALID + DISGUISED_STOP, WRONG_KEY),
+    "half a raw error": (HALF_A_RAW_ERROR + "\n" + DISGUISED_STOP, HALF_ITS_WORDS),
+    "half a raw and disguised": (HALF_A_RAW_ERROR + INVALID, "Invalid key."),
+    # what is no event
+    "limited": (data("[LIMITED]"), "[LIMITED]"),
+    "HTML": (HTML_502, "502 Bad Gateway"),
+    "warnings before HTML": (WARNING * 30 + CRITICAL, CRITICAL[3:-4]),
+    "zero": ("0", "0"),
+    # nothing
+    "empty": (ROLE + STOP + DONE, EMPTY),
+    "empty, current": (CURRENT_HEAD + CURRENT_DONE, EMPTY),
+    "empty JSON": ('{"status": "success", "msg": "Oh", "data": ""}', EMPTY),
+    "JSON of nothing": ('{"status": "success", "data": null}', EMPTY),
+}
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        pytest.param(BROKEN_JSON, "It's broken", id="JSON"),
-        pytest.param(WARNING + BROKEN_JSON, "It's broken", id="JSON behind a warning"),
-        pytest.param('{"error": true, "message": "Bad key"}', "Bad key", id="message and error"),
-        pytest.param(data({"error": REPORT}), "Down", id="event"),
-        pytest.param(
-            data({"msg": "Banned", "ipBanned": True}) + CLASSIC_ANSWER, "Banned", id="banned"
-        ),
-        pytest.param(data(FAILURE), "Not here.", id="failure"),
-        pytest.param(data(NO_CHECK), "No.", id="neither check nor quota"),
-        pytest.param(event("message", {"status": "error", "msg": "No."}), "No.", id="with a name"),
-        pytest.param(
-            event("assistant_error", {"msg": "No assistant"}), "No assistant", id="assistant"
-        ),
-        pytest.param(event("error", {"error": "Guests may not"}), "Guests may not", id="error"),
-        pytest.param(event("error", "API down"), "API down", id="error event of text"),
-        pytest.param(CURRENT_HEAD + error_event("No guests"), "No guests", id="current error"),
-        # disguised errors
-        pytest.param((INVALID + DISGUISED_STOP) * 2, "Invalid key.", id="disguised twice"),
-        pytest.param(INVALID + DONE, "Invalid key.", id="disguised and done"),
-        pytest.param(INVALID, "Invalid key.", id="disguised, no end"),
-        pytest.param(
-            INVALID + DISGUISED_STOP + data("[LIMITED]"),
-            "Invalid key.",
-            id="disguised, and limited",
-        ),
-        pytest.param(disguised("limited edition"), "limited edition", id="disguised, no limit"),
-        pytest.param(QUOTES + DISGUISED_STOP, 'the "key" is bad', id="disguised quotes"),
-        pytest.param(TWO_LINES + DISGUISED_STOP, "two lines", id="disguised line break"),
-        pytest.param(RAW_ERROR + DISGUISED_STOP, WRONG_KEY, id="raw error"),
-        pytest.param(RAW_ERROR[:-1] + INVALID + DISGUISED_STOP, WRONG_KEY, id="raw and disguised"),
-        pytest.param(
-            HALF_A_RAW_ERROR + "\n" + DISGUISED_STOP,
-            '{ "error": { "message": "Incorrect API key provided", "code"',
-            id="half a raw error",
-        ),
-        pytest.param(HALF_A_RAW_ERROR + INVALID, "Invalid key.", id="half a raw and disguised"),
-        # what is no event
-        pytest.param(data("[LIMITED]"), "[LIMITED]", id="limited"),
-        pytest.param(HTML_502, "502 Bad Gateway", id="HTML"),
-        pytest.param(WARNING * 30 + CRITICAL, CRITICAL[3:-4], id="warnings before HTML"),
-        pytest.param("0", "0", id="zero"),
-        # nothing
-        pytest.param(ROLE + STOP + DONE, EMPTY, id="empty"),
-        pytest.param(CURRENT_HEAD + CURRENT_DONE, EMPTY, id="empty, current"),
-        pytest.param('{"status": "success", "msg": "Oh", "data": ""}', EMPTY, id="empty JSON"),
-        pytest.param('{"status": "success", "data": null}', EMPTY, id="JSON of nothing"),
-    ],
-)
+
+@pytest.mark.parametrize(("answer", "words"), ERRORS_IN_ANSWERS.values(), ids=ERRORS_IN_ANSWERS)
 def test_an_error_in_place_of_an_answer_is_told_in_the_sites_words(answer, words):
     texts, error = read_answer(answer)
-    assert (texts, *told(error)) == ([], ChatgptFreeError, words)
-    assert error.partial == ""
+    assert (texts, *told(error), error.partial) == ([], ChatgptFreeError, words, "")
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(data({"error": {"code": 500}}), id="code alone"),
-        pytest.param(data({"error": True}), id="True"),
-        pytest.param(data({"error": [1]}), id="a list"),
-        pytest.param(data({"error": "<br>"}), id="a tag"),
-        pytest.param(data({"msg": ""}), id="no message"),
-        pytest.param(data({"status": "error"}), id="status alone"),
-        pytest.param(data({"success": False}), id="failure alone"),
-        pytest.param(data({"success": False, "data": {}}), id="no data"),
-        pytest.param(event("error", {}), id="event of nothing"),
-        pytest.param(event("message", {"choices": [{"finish_reason": "stop"}]}), id="disguised"),
-    ],
-)
+WORDLESS = {
+    "code alone": data({"error": {"code": 500}}),
+    "True": data({"error": True}),
+    "a list": data({"error": [1]}),
+    "a tag": data({"error": "<br>"}),
+    "no message": data({"msg": ""}),
+    "status alone": data({"status": "error"}),
+    "failure alone": data({"success": False}),
+    "event of nothing": event("error", {}),
+    "disguised": event("message", {"choices": [{"finish_reason": "stop"}]}),
+}
+
+
+@pytest.mark.parametrize("answer", WORDLESS.values(), ids=WORDLESS)
 def test_an_error_without_words_says_so(answer):
     words = "the site reported an error without words"
     assert told(read_answer(answer)[1]) == (ChatgptFreeError, words)
 
 
 TOKEN_LIMIT = {"msg": "Used up", "tokenLimitReached": True}
+OVERLOADED = {"error": {"message": "Overloaded", "code": "rate_limit_exceeded"}}
+FULL = {"message": "Enough.", "quota_notice": {"type": "x"}}
+
+LIMITS_IN_ANSWERS = {
+    "beside the words": (data(TOKEN_LIMIT), "Used up"),
+    "code": (data(OVERLOADED), "Overloaded"),
+    "code alone": (data({"error": {"code": "rate_limit_exceeded"}}), "a limit was reached"),
+    "quota one level down": (data({"success": False, "data": FULL}), "Enough."),
+    "quota in the error": (event("error", {"error": FULL}), "Enough."),
+    "disguised": (disguised("Rate limit reached"), "Rate limit reached"),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        pytest.param(json.dumps(TOKEN_LIMIT), "Used up", id="token limit in JSON"),
-        pytest.param(data(TOKEN_LIMIT), "Used up", id="token limit in an event"),
-        pytest.param(
-            data({"error": {"message": "Slow", "code": "rate_limit_exceeded"}}), "Slow", id="code"
-        ),
-        pytest.param(
-            data({"error": {"code": "rate_limit_exceeded"}}), "a limit was reached", id="code alone"
-        ),
-        pytest.param(
-            data({"success": False, "data": {"message": "Enough.", "quota_notice": {"type": "x"}}}),
-            "Enough.",
-            id="quota one level down",
-        ),
-        pytest.param(
-            event("error", {"error": {"message": "Enough.", "quota_notice": {"type": "x"}}}),
-            "Enough.",
-            id="quota in the error",
-        ),
-        pytest.param(disguised("Rate limit reached"), "Rate limit reached", id="disguised"),
-        pytest.param(disguised("Too many requests"), "Too many requests", id="too many"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "words"), LIMITS_IN_ANSWERS.values(), ids=LIMITS_IN_ANSWERS)
 def test_a_limit_in_place_of_an_answer_is_told_by_its_words_or_flags(answer, words):
     assert told(read_answer(answer)[1]) == (RateLimitError, words)
 
@@ -1982,7 +1849,6 @@ def test_a_limit_in_place_of_an_answer_is_told_by_its_words_or_flags(answer, wor
         {"status": 429},
         {"code": "insufficient_quota"},
         {"type": "insufficient_quota"},
-        {"code": "rate_limit_exceeded"},
         {"provider_error_code": "rate_limit_exceeded"},
         {"provider_error_code": "credit_deficit", "status": 402},
         {"provider_error_code": "site_limit"},
@@ -2055,18 +1921,15 @@ def test_keys_that_only_name_limits_tell_none(more):
 GOOGLE_QUOTA = "Response from Google: You exceeded your current quota, please check your plan"
 GOOGLE_KEY = "Response from Google: API key not valid."
 
+GOOGLE_ERRORS = {
+    "limit": ({**JSON_ANSWER, "data": GOOGLE_QUOTA}, RateLimitError, GOOGLE_QUOTA),
+    "key": ({"data": GOOGLE_KEY.replace("key", "<b>key</b>")}, ChatgptFreeError, GOOGLE_KEY),
+}
 
-@pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        pytest.param(GOOGLE_QUOTA, RateLimitError, id="limit"),
-        pytest.param(GOOGLE_KEY, ChatgptFreeError, id="another error"),
-    ],
-)
-@pytest.mark.parametrize("report", [JSON_ANSWER, {}], ids=["success", "data alone"])
-def test_an_error_of_googles_in_place_of_an_answer_is_an_error(words, kind, report):
-    answer = json.dumps({**report, "data": words.replace("key", "<b>key</b>")})
-    texts, error = read_answer(answer)
+
+@pytest.mark.parametrize(("answer", "kind", "words"), GOOGLE_ERRORS.values(), ids=GOOGLE_ERRORS)
+def test_an_error_of_googles_in_place_of_an_answer_is_an_error(answer, kind, words):
+    texts, error = read_answer(json.dumps(answer))
     assert (texts, *told(error)) == ([], kind, words)
 
 
@@ -2077,82 +1940,59 @@ def test_googles_words_in_a_stream_are_text():
 CHECK = {"error": "Solve this", "ts_required": True}
 LOWER_CHECK = {"success": False, "data": {"message": "Solve this", "ts_required": True}}
 CHECK_IN_ERROR = {"error": {"message": "Solve this", "ts_required": 1}}
+WORDLESS_CHECK = {"success": False, "data": {"ts_required": True}}
 CHECK_WORDS = f'{NEEDS_BROWSER} ("Solve this"). {ADVICE}'
 CHECK_WITHOUT_WORDS = f"{NEEDS_BROWSER}. {ADVICE}"
 
+CHECKS_IN_ANSWERS = {
+    "classic": (data(CHECK), CHECK_WORDS),
+    "current": (CURRENT_HEAD + event("error", CHECK), CHECK_WORDS),
+    "one level down": (data(LOWER_CHECK), CHECK_WORDS),
+    "in the error": (event("error", CHECK_IN_ERROR), CHECK_WORDS),
+    "no words": (data(WORDLESS_CHECK), CHECK_WITHOUT_WORDS),
+    "page": ("<title>Just a moment...</title>", CHECK_WITHOUT_WORDS),
+}
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        pytest.param(json.dumps(CHECK), CHECK_WORDS, id="JSON"),
-        pytest.param(data(CHECK), CHECK_WORDS, id="event"),
-        pytest.param(CURRENT_HEAD + event("error", CHECK), CHECK_WORDS, id="current"),
-        pytest.param(data(LOWER_CHECK), CHECK_WORDS, id="one level down"),
-        pytest.param(event("error", CHECK_IN_ERROR), CHECK_WORDS, id="in the error"),
-        pytest.param(
-            data({"success": False, "data": {"ts_required": True}}),
-            CHECK_WITHOUT_WORDS,
-            id="no words",
-        ),
-        pytest.param("<title>Just a moment...</title>", CHECK_WITHOUT_WORDS, id="page"),
-    ],
-)
+
+@pytest.mark.parametrize(("answer", "words"), CHECKS_IN_ANSWERS.values(), ids=CHECKS_IN_ANSWERS)
 def test_a_check_in_place_of_an_answer_says_what_to_do(answer, words):
     assert told(read_answer(answer)[1]) == (BlockedError, words)
 
 
-OVERLOADED = {"error": {"message": "Overloaded", "code": "rate_limit_exceeded"}}
 WELCOME_PAGE = "<p>Welcome!</p>\n\n"
-CUT_TEXT = 'data: {"choices":[{"delta":{"content":"wor'
+
+BROKEN_OFF = {
+    "error": (HI + data({"error": REPORT}), "Hi", ": Down"),
+    "quota": (HI + event("error", QUOTA), "Hi", ": Enough for today."),
+    "disguised": (HI + INVALID, "Hi", ": Invalid key."),
+    "HTML": (HI + CRITICAL, "Hi", f": {CRITICAL[3:-4]}"),
+    "cut between events": (HI + BYE, "HiBye", ""),
+    "cut in an event": (HI + BYE[:-9], "Hi", ""),
+    "not finished": (chunk("Hi", finish_reason=None), "Hi", ""),
+    "noise before text": (WELCOME_PAGE + data("[LIMITED]") + HI, "Hi", ""),
+    "noise between texts": (HI + WELCOME_PAGE + BYE, "HiBye", ""),
+    "JSON behind text": (HI + json.dumps(JSON_ANSWER), "Hi", ""),
+    "JSON behind an old model's text": (OLD_CUT + INDENTED, "Hel", ""),
+    "half a JSON": (json.dumps(JSON_ANSWER)[:60], "", " before any text"),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "partial", "reason"),
-    [
-        pytest.param(chunk("Hello") + data({"error": REPORT}), "Hello", ": Down", id="error"),
-        pytest.param(chunk("Hello") + data(OVERLOADED), "Hello", ": Overloaded", id="limit"),
-        pytest.param(chunk("Hello") + INVALID, "Hello", ": Invalid key.", id="disguised"),
-        pytest.param(chunk("Hello") + error_event("Closed"), "Hello", ": Closed", id="event"),
-        pytest.param(HI + event("error", QUOTA), "Hi", ": Enough for today.", id="quota"),
-        pytest.param(chunk("Hello") + CRITICAL, "Hello", f": {CRITICAL[3:-4]}", id="HTML"),
-        pytest.param(chunk("Hello") + chunk(" wor"), "Hello wor", "", id="cut between events"),
-        pytest.param(chunk("Hello") + chunk(" world")[:-9], "Hello", "", id="cut in an event"),
-        pytest.param(chunk("Hello") + CUT_TEXT, "Hello", "", id="cut in an event's text"),
-        pytest.param(chunk("Hello", finish_reason=None), "Hello", "", id="not finished"),
-        pytest.param(CURRENT_HEAD + data({"delta": "Hel"}), "Hel", "", id="cut, current"),
-        pytest.param(WELCOME_PAGE + data("[LIMITED]") + HI, "Hi", "", id="noise before text"),
-        pytest.param(HI + WELCOME_PAGE + BYE, "HiBye", "", id="noise between texts"),
-        pytest.param(chunk("Hello") + json.dumps(JSON_ANSWER), "Hello", "", id="JSON behind text"),
-        pytest.param(OLD_CUT + INDENTED, "Hel", "", id="JSON behind an old model's text"),
-        pytest.param(json.dumps(JSON_ANSWER)[:60], "", " before any text", id="half a JSON"),
-        pytest.param("dat", "", " before any text", id="half a field's name"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "partial", "reason"), BROKEN_OFF.values(), ids=BROKEN_OFF)
 def test_an_answer_that_breaks_off_is_an_incomplete_reply(answer, partial, reason):
     texts, error = read_answer(answer)
     assert told(error) == (IncompleteReplyError, "the answer broke off" + reason)
     assert "".join(texts) == error.partial == partial
 
 
-@pytest.mark.parametrize(
-    ("end", "reason"),
-    [
-        pytest.param(
-            ConnectionResetError("reset by peer"),
-            "lost the connection to site.example: reset by peer",
-            id="reset",
-        ),
-        pytest.param(
-            socket.timeout("timed out"), "nothing came from site.example for 7 seconds", id="stall"
-        ),
-        pytest.param("x" * 1001, "the site sent a line of over 1,000 bytes", id="a long line"),
-        pytest.param(
-            ": ping\n\n" * 2000,
-            "the site sent 10,000 bytes without an end or any text of an answer",
-            id="no end",
-        ),
-    ],
-)
+FAILURES = {
+    "reset": (ConnectionResetError("by peer"), "lost the connection to site.example: by peer"),
+    "stall": (socket.timeout("timed out"), "nothing came from site.example for 7 seconds"),
+    "a long line": ("x" * 1001, "the site sent a line of over 1,000 bytes"),
+    "no end": (": ping\n\n" * 2000, NO_END.replace("50,000", "10,000")),
+}
+
+
+@pytest.mark.parametrize(("end", "reason"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_after_some_text_has_the_text_and_the_reason(end, reason, set_limits):
     set_limits(line=1000, body=10_000)
     session = StubSession(CLASSIC_PAGE, chunk("Hel"), chunk("lo"), end)
@@ -2172,34 +2012,29 @@ def test_the_words_of_an_error_are_short_and_on_one_line():
 
 
 SAY = "Say &amp;lt; for &lt;, &amp;amp; for &amp;"
+ESCAPED_ERRORS = {
+    "JSON": json.dumps({"status": "error", "msg": SAY}),
+    "HTML": f"<p>{SAY}</p>",
+    "title": f"<title>{SAY}</title>" + "<p>very</p>" * 100,
+}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(json.dumps({"status": "error", "msg": SAY}), id="JSON"),
-        pytest.param(f"<p>{SAY}</p>", id="HTML"),
-        pytest.param(f"<title>{SAY}</title>" + "<p>very</p>" * 100, id="title"),
-    ],
-)
+@pytest.mark.parametrize("answer", ESCAPED_ERRORS.values(), ids=ESCAPED_ERRORS)
 def test_the_words_of_an_error_are_unescaped_once(answer):
     _, error = read_answer(answer)
     assert str(error) == "Say &lt; for <, &amp; for &"
 
 
 LONG_WORDS = f"Oh no &#{'1' * 291}…"
+LONG_NUMBERS = {
+    "JSON": (f'{{"msg": "Oh no &#{DIGITS};"}}', LONG_WORDS),
+    "HTML": (f"<p>Oh no &#{DIGITS};", LONG_WORDS),
+    "hexadecimal": (f"<p>Oh no &#x{DIGITS};", "Oh no \ufffd"),
+    "number": (f'Oh no {{"code": {DIGITS}}}', f'Oh no {{"code": {"1" * 284}…'),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        pytest.param(f'{{"msg": "Oh no &#{DIGITS};"}}', LONG_WORDS, id="JSON"),
-        pytest.param(f"<p>Oh no &#{DIGITS};", LONG_WORDS, id="HTML"),
-        pytest.param(f"<p>Oh no &#x{DIGITS};", "Oh no \ufffd", id="hexadecimal"),
-        pytest.param(f'Oh no {{"code": {DIGITS}}}', f'Oh no {{"code": {"1" * 284}…', id="number"),
-        pytest.param(data({"error": f"Oh no &#{DIGITS};"}), LONG_WORDS, id="event"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "words"), LONG_NUMBERS.values(), ids=LONG_NUMBERS)
 def test_numbers_of_5000_digits_in_an_error_do_no_harm(answer, words):
     assert told(read_answer(answer)[1]) == (ChatgptFreeError, words)
 
@@ -2210,7 +2045,7 @@ def test_numbers_of_5000_digits_in_an_error_do_no_harm(answer, words):
 TRANSCRIPTS = {
     "classic": CLASSIC_ANSWER,
     "JSON": WARNING + json.dumps(JSON_ANSWER, indent=1),
-    "disguised": chunk("Hel") + WARNING + chunk("lo") + (QUOTES + DISGUISED_STOP) * 2,
+    "disguised": chunk("Hel") + WARNING + QUOTES + DISGUISED_STOP,
     "assistant": ASSISTANT + RAW_ERROR,
     "current": CURRENT_ANSWER[4090:],
     "current error": data({"delta": "Hel"}) + warning(" four") + event("error", QUOTA),
@@ -2226,7 +2061,7 @@ def text_of(bot):
     return "".join(texts)
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS.values(), ids=TRANSCRIPTS.keys())
+@pytest.mark.parametrize("transcript", TRANSCRIPTS.values(), ids=TRANSCRIPTS)
 def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
     page = CURRENT_PAGE if "finished" in transcript else CLASSIC_PAGE
     raw = transcript.encode()
@@ -2240,17 +2075,8 @@ def test_a_transcript_cut_anywhere_yields_a_prefix_of_its_text(transcript):
 
 
 JUNK = [
-    b"",
-    b"\n",
-    b"{",
-    b'"',
-    b"data: ",
-    b"event: error\n",
-    b"null",
-    b"\xff",
-    b"[" * 3000,
-    b"<",
-    b"\0\x1b\xf0\x9f",
+    *[b"", b"\n", b"{", b'"', b"data: ", b"event: error\n"],
+    *[b"null", b"\xff", b"[" * 3000, b"<", b"\0\x1b\xf0\x9f"],
 ]
 
 
@@ -2259,12 +2085,11 @@ def mutated(raw, chance):
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(raw) + 1)
         length = chance.choice([0, 1, 1, 5, 50])
-        junk = chance.choice(JUNK)
-        raw[at : at + length] = junk
+        raw[at : at + length] = chance.choice(JUNK)
     return bytes(raw)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_damaged_answers_raise_only_the_librarys_and_requests_exceptions(seed):
     chance = random.Random(seed)
     for _ in range(200):
@@ -2330,15 +2155,14 @@ HOSTILE_ANSWERS = {
 
 def refuse_with(page):
     """A site whose page is refused, with this body."""
-    for status in (403, 404):
 
-        def respond(body, url, status=status):
-            return Answer(body, url=url, status=status)
+    def respond(body, url):
+        return Answer(body, url=url, status=403)
 
-        collect(ChatgptFree(SITE, session=StubSession(page, respond=respond)).stream("Hi"))
+    collect(ChatgptFree(SITE, session=StubSession(page, respond=respond)).stream("Hi"))
 
 
-@pytest.mark.parametrize("hostile", HOSTILE_ERRORS.values(), ids=HOSTILE_ERRORS.keys())
+@pytest.mark.parametrize("hostile", HOSTILE_ERRORS.values(), ids=HOSTILE_ERRORS)
 def test_the_words_of_a_refusal_are_found_in_linear_time(hostile):
     assert_linear_time(refuse_with, hostile)
 
@@ -2347,7 +2171,7 @@ def read_in_blocks(answer):
     ask_site(CLASSIC_PAGE, *re.findall("(?s).{1,65536}", answer))
 
 
-@pytest.mark.parametrize("hostile", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS.keys())
+@pytest.mark.parametrize("hostile", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
 def test_reading_an_answer_takes_linear_time(hostile):
     assert_linear_time(read_in_blocks, hostile)
 
