@@ -825,9 +825,7 @@ PAGES_WITH_A_CLASSIC_CHAT = {
     "behind a comment": COMMENT + classic_box(),
     "behind a widget": WIDGET + classic_box(),
     "before a widget": classic_box() + WIDGET,
-    "single quotes": classic_box()
-    .replace("data-openai", 'title="a > b" data-openai')
-    .replace('"', "'"),
+    "single quotes": classic_box().replace("#ccf5e1", "a > b").replace('"', "'"),
     "no quotes": MINIFIED,
     "behind an apostrophe": "<p title=it's>" + classic_box(),
     "blanks around equal signs": classic_box().replace("=", " = "),
@@ -1148,7 +1146,7 @@ def numbered(begin, piece, end):
 WIDGETS_BEFORE = numbered("", "<p class=wpaicg-chatbox data-nonce=%d>", BOX)
 NAMES_BEFORE = numbered("<p ", "a%d ", "class=wpaicg-chatbox data-nonce=1 data-post-id=2>")
 
-PLACES = {
+LAST_PLACES = {
     "the last of 1000 chats": (WIDGETS_BEFORE(999), True),
     "the last of 1001 chats": (WIDGETS_BEFORE(1000), False),
     "the last of 1000 attributes": (NAMES_BEFORE(997), True),
@@ -1156,7 +1154,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize(("page", "is_found"), PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("page", "is_found"), LAST_PLACES.values(), ids=LAST_PLACES)
 def test_a_chat_and_an_attribute_count_among_the_first_1000(page, is_found):
     assert [chat.post_id for chat in search_for_chats(page)] == ["2"] * is_found
 
@@ -1473,7 +1471,7 @@ REPEATED = [
 ]
 BOTH_FOUND = [ROME_FOUND, PARIS_FOUND]
 
-SOURCES = {
+SOURCE_EVENTS = {
     "OpenAI's": ([citations(OPENAI_SOURCE)], [PARIS_FOUND]),
     "Claude's": ([citations(CLAUDE_SOURCE)], [ROME_FOUND]),
     "Google's": ([event("grounding_metadata", GOOGLE_SOURCES)], BOTH_FOUND),
@@ -1505,7 +1503,7 @@ def sources_of(*events):
     return reply.sources
 
 
-@pytest.mark.parametrize(("events", "sources"), SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize(("events", "sources"), SOURCE_EVENTS.values(), ids=SOURCE_EVENTS)
 def test_a_reply_has_the_sources_of_a_search_and_nonsense_does_no_harm(events, sources):
     assert sources_of(*events) == sources
 
@@ -1986,7 +1984,7 @@ def test_an_answer_that_breaks_off_is_an_incomplete_reply(answer, partial, reaso
     assert "".join(texts) == error.partial == partial
 
 
-FAILURES = {
+FAILURES_AFTER_TEXT = {
     "reset": (ConnectionResetError("by peer"), "lost the connection to site.example: by peer"),
     "stall": (socket.timeout("timed out"), "nothing came from site.example for 7 seconds"),
     "a long line": ("x" * 1001, "the site sent a line of over 1,000 bytes"),
@@ -1994,7 +1992,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize(("end", "reason"), FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize(("end", "reason"), FAILURES_AFTER_TEXT.values(), ids=FAILURES_AFTER_TEXT)
 def test_a_failure_after_some_text_has_the_text_and_the_reason(end, reason, set_limits):
     set_limits(line=1000, body=10_000)
     session = StubSession(CLASSIC_PAGE, chunk("Hel"), chunk("lo"), end)
