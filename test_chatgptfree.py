@@ -1282,7 +1282,10 @@ STREAMS = {
     "marks": ("\ufeffdata: 1\n\n\ufeffdata: 2\n", [("", "1"), ("", "2")]),
     "other fields": (": ping\nid: 7\nretry: 1\ndata: 1\n:\n", [("", "1")]),
     "no last line end": ("data: 1", [("", "1")]),
-    "data on three lines": ('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [("", {"a": [1, 2]})]),
+    "data on three lines": (
+        'data: {"a": [\ndata: {"b": 1},\ndata: 2]}\n\n',
+        [("", {"a": [{"b": 1}, 2]})],
+    ),
     "an object goes on without data": (
         'event: a\ndata: {"a":\n1}\n\ndata: 2\n',
         [("a", {"a": 1}), ("", "2")],
@@ -2043,8 +2046,8 @@ def test_numbers_of_5000_digits_in_an_error_do_no_harm(answer, words):
 
 
 TRANSCRIPTS = {
-    "classic": CLASSIC_ANSWER,
-    "JSON": WARNING + json.dumps(JSON_ANSWER, indent=1),
+    "classic": HI + chunk(", wörld 🌍") + STOP + DONE,
+    "JSON": json.dumps(JSON_ANSWER, indent=1),
     "disguised": chunk("Hel") + WARNING + QUOTES + DISGUISED_STOP,
     "assistant": ASSISTANT + RAW_ERROR,
     "current": CURRENT_ANSWER[4090:],
