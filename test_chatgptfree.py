@@ -65,6 +65,7 @@ import requests
 import responses
 import urllib3
 from requests.hooks import dispatch_hook
+from requests.structures import CaseInsensitiveDict
 
 import chatgptfree
 from chatgptfree import (
@@ -128,6 +129,12 @@ def read_events(*pieces):
 def lock_of(client):
     """The lock that a client's thread holds while it looks at the page."""
     return client._site.page_lock
+
+
+def forget_the_nonce(client):
+    """The next request of the client has a nonce that has expired."""
+    for home, chats in client._site.chats.items():
+        client._site.chats[home] = tuple(chat.with_nonce("expired") for chat in chats)
 
 
 def lead_functions_to(url, monkeypatch):
