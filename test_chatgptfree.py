@@ -8952,7 +8952,7 @@ def test_a_look_that_is_interrupted_is_taken_over_by_one_who_waits(waits):
         if not interrupts:
             # `requests` loses sight of it
             response.close()
-            interrupts.append(KeyboardInterrupt())
+            interrupts.append(SystemExit())
             raise interrupts[0]
 
     hooks = {"response": interrupt_once}
