@@ -6571,7 +6571,6 @@ def test_the_answer_is_printed_with_a_newline(
 
 # The arguments, and the prompt and the model that they are.
 PROMPTS = {
-    "words": (["How", "are", "you?"], "How are you?", "25871"),
     "option between": (["How", "-m", "deepseek", "are", "you?"], "How are you?", "25872"),
     "negative number": (["What", "is", "-1", "plus", "2?"], "What is -1 plus 2?", "25871"),
     "hyphens first": (["--", "-m", "deepseek"], "-m deepseek", "25871"),
@@ -6617,9 +6616,7 @@ def test_sources_follow_the_answer_numbered_one_a_line(mock, capsys):
         {"url": "https://a.example/", "title": "News\x1b[31m\nof Paris"},
         {"url": "https://b.example/?x=1"},
     ]
-    add_current(
-        mock, CURRENT_TEXT + "event: citations\n" + data({"citations": found}) + CURRENT_DONE
-    )
+    add_current(mock, CURRENT_TEXT + event("citations", {"citations": found}) + CURRENT_DONE)
     assert main(["--url", SITE, "Hi"]) == 0
     assert capsys.readouterr().out == (
         "Hello, wörld 🌍\n\n1. News [31m of Paris https://a.example/\n2. https://b.example/?x=1\n"
@@ -6628,20 +6625,16 @@ def test_sources_follow_the_answer_numbered_one_a_line(mock, capsys):
 
 # Why an answer ended: what is said of it.
 CUTS = {
-    "length": "chatgptfree: the answer was cut: it has reached the site's limit of length\n",
-    "content_filter": "chatgptfree: the answer was cut by a content filter\n",
+    "length": ": it has reached the site's limit of length",
+    "content_filter": " by a content filter",
 }
 
 
 @pytest.mark.parametrize(("reason", "words"), CUTS.items(), ids=CUTS)
-def test_a_cut_answer_is_said_on_standard_error(reason, words, monkeypatch, capsys):
-    def stream(chat, question):
-        yield "Hello"
-        return Reply("Hello", finish_reason=reason)
-
-    monkeypatch.setattr(chatgptfree.Conversation, "stream", stream)
+def test_a_cut_answer_is_said_on_standard_error(reason, words, mock, capsys):
+    add_classic(mock, chunk("Hello", finish_reason=reason) + DONE)
     assert main(["--url", SITE, "Hi"]) == 0
-    assert capsys.readouterr() == ("Hello\n", words)
+    assert capsys.readouterr() == ("Hello\n", f"chatgptfree: the answer was cut{words}\n")
 
 
 def test_the_models_of_the_page_are_printed_each_on_one_line_without_control_characters(
@@ -6682,9 +6675,14 @@ def test_the_site_that_the_environment_names_at_the_import_holds_in_python_too(m
         assert anew.ChatgptFree().complete("four") == "four"
 
 
-@pytest.mark.parametrize("asked", ["Hi", "--models"])
-def test_a_timeout_is_kept_and_named(asked, capsys):
-    with Site(stall, stall) as site:
+def stall_in_the_page(handler):
+    handler.head(Transfer_Encoding="chunked")
+    stall(handler)
+
+
+@pytest.mark.parametrize(("asked", "page"), [("--models", stall), ("Hi", stall_in_the_page)])
+def test_a_timeout_is_kept_and_named(asked, page, capsys):
+    with Site(stall, page) as site:
         assert main(["--url", site.url, "--timeout", "0.05", asked]) == 1
     words = f"nothing came from {urlsplit(site.url).netloc} for 0.05 seconds"
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
@@ -6891,7 +6889,10 @@ def test_the_advice_about_a_check_is_in_the_command_lines_own_options(mock, caps
     )
 
 
-NO_FILE = "(an image is given as a file, not as an address or -)"
+NO_FILE = (
+    "argument -i/--image: there is no file '{}' (an image is given as a file, not as an address "
+    "or -)"
+)
 
 WRONG_USAGE = {
     "option": (["--nonsense"], "there is no option --nonsense"),
@@ -6899,11 +6900,8 @@ WRONG_USAGE = {
     "cookie": (["--cookie", "s3cret"], "argument --cookie: must be NAME=VALUE"),
     "cookie without a name": (["--cookie", "=s3cret"], "argument --cookie: must be NAME=VALUE"),
     "header": (["--header", "s3cret"], "argument --header: must be NAME:VALUE"),
-    "address of an image": (
-        ["-i", "https://a.example/cat.png"],
-        f"argument -i/--image: there is no file 'https://a.example/cat.png' {NO_FILE}",
-    ),
-    "folder for an image": (["-i", "."], f"argument -i/--image: there is no file '.' {NO_FILE}"),
+    "address of an image": (["-i", "http://a.example/"], NO_FILE.format("http://a.example/")),
+    "folder for an image": (["-i", "."], NO_FILE.format(".")),
     "two images": (["-i", MODULE] * 2, "one image goes with a prompt, so give --image once"),
     "demo": (["--demo", "--url", ""], "--demo has a site of its own, so it goes without --url"),
 }
@@ -6966,12 +6964,6 @@ UNUSABLE_VALUES = {
 def test_a_wrong_value_is_one_line_and_exit_status_2(arguments, words, capsys):
     assert main([*arguments, "Hi"]) == 2
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
-
-
-def test_a_wrong_address_of_the_environment_is_named(monkeypatch, capsys):
-    monkeypatch.setenv("CHATGPTFREE_URL", "site.example")
-    assert main(["Hi"]) == 2
-    assert capsys.readouterr() == ("", f"chatgptfree: {NO_ADDRESS} 'site.example'\n")
 
 
 def test_a_model_that_the_page_does_not_have_is_exit_status_2(mock, capsys):
@@ -7122,19 +7114,14 @@ def test_a_file_of_something_else_is_one_line_and_stays(
     assert chat_file.read_bytes() == contents
 
 
+UNSAVED = "no conversation can be saved in"
 NO_FILE_NAME = "'' is no file that a conversation could be saved in"
 
 # Names that no conversation can be saved in, and what is said of them.
 UNWRITABLE_NAMES = {
     "none": ("", NO_FILE_NAME),
-    "in no folder": (
-        "none/ann.json",
-        "no conversation can be saved in 'none/ann.json': No such file or directory",
-    ),
-    "too long": (
-        "a" * 300,
-        f"no conversation can be saved in '{'a' * 300}': File name too long",
-    ),
+    "in no folder": ("none/ann.json", f"{UNSAVED} 'none/ann.json': No such file or directory"),
+    "too long": ("a" * 300, f"{UNSAVED} '{'a' * 300}': File name too long"),
 }
 
 
@@ -7169,8 +7156,8 @@ def test_a_folder_that_takes_no_new_file_is_said_before_anything_is_asked(
     refuse(*NEW_FILES)
     chat_file.unlink()
     assert ask_with("And?") == 2
-    words = f"no conversation can be saved in {str(chat_file)!r}: Permission denied"
-    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+    words = f"chatgptfree: {UNSAVED} {str(chat_file)!r}: Permission denied\n"
+    assert capsys.readouterr() == ("", words)
 
 
 @pytest.mark.parametrize(
