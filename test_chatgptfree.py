@@ -6557,8 +6557,8 @@ def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, without_paus
 
 @pytest.mark.parametrize(
     ("arguments", "stdin"),
-    [(["Hello"], b""), ([], b"Hello, file\n"), (["-"], b"Hello, file\n"), ([], b"")],
-    ids=["argument", "standard input", "hyphen", "nothing"],
+    [(["Hello"], b""), ([], b"Hello, file\n"), ([], b"")],
+    ids=["argument", "standard input", "nothing"],
 )
 def test_the_answer_is_printed_with_a_newline(
     arguments, stdin, capsys, without_pauses, standard_input
@@ -7456,6 +7456,14 @@ def test_a_device_is_not_read(mock, monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         assert main(["--url", SITE, "Review:"]) == 0
     assert forms(mock)[0]["message"] == "Review:"
+
+
+def test_a_hyphen_is_the_text_of_standard_input_even_at_a_terminal(mock, monkeypatch):
+    stdin = types.SimpleNamespace(isatty=lambda: True, buffer=io.BytesIO(b"Hi"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    add_classic(mock, CLASSIC_ANSWER)
+    assert main(["--url", SITE, "-"]) == 0
+    assert forms(mock)[0]["message"] == "Hi"
 
 
 def test_a_pipe_that_stays_open_is_told(mock, monkeypatch, when_printed):
