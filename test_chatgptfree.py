@@ -88,7 +88,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = pathlib.Path(__file__).parent
 MODULE = str(HERE / "chatgptfree.py")
-COMMAND = [sys.executable, "-m", "chatgptfree"]  # where HERE is the working directory
 SITE = "https://site.example"
 AJAX = SITE + "/wp-admin/admin-ajax.php"
 NOBODY = "http://127.0.0.1:9/"  # where no site is
@@ -312,7 +311,6 @@ def error_event(words):
 SEARCH_FIELDS = {"frontend_web_search_active", "frontend_google_search_grounding_active"}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 9
 DIGITS = "1" * 5000  # more than Python makes an int of
-TOO_MANY = {"status": 429, "body": "Slow down", "headers": {"Retry-After": "30"}}
 
 DEMO_ANSWER = (
     "You asked: “Hello”. This is the demo site: it has no better answer, "
@@ -677,10 +675,6 @@ def send_limit(handler, form):
 
 def send_refusal(handler, form):
     handler.whole(json.dumps({"status": "error", "success": False, "msg": "Banned word"}))
-
-
-def send_challenge(handler, form):
-    handler.whole("<title>Just a moment...</title>", 403)
 
 
 PROTOCOLS = pytest.mark.parametrize(
@@ -4587,11 +4581,15 @@ def test_a_copy_of_an_error_has_all_it_holds(error, again):
     assert vars(copied) == vars(error)
 
 
-@pytest.mark.parametrize(
-    "fail",
-    [send_limit, send_challenge, reset_connection, send_refusal],
-    ids=["limit", "challenge", "reset", "refusal"],
-)
+FAILURES_OF_CALLS = {
+    "limit": send_limit,
+    "challenge": lambda handler, form: handler.whole(CHALLENGE["body"], 403),
+    "reset": reset_connection,
+    "refusal": send_refusal,
+}
+
+
+@pytest.mark.parametrize("fail", FAILURES_OF_CALLS.values(), ids=FAILURES_OF_CALLS)
 def test_an_error_of_a_call_can_be_pickled(fail):
     error = failing_call(answer=fail).value
     again = pickle.loads(pickle.dumps(error))
@@ -5828,7 +5826,7 @@ def colours(monkeypatch):
 
 RETURN = '<span style="color: var(--k)">return</span>'
 ITEM = '<li dir="auto">'
-START = 'style="text-align:start"'
+FROM_START = 'style="text-align:start"'
 
 
 def paragraph(html_text):
@@ -5871,7 +5869,7 @@ def test_so_are_blocks_and_code_is_read_from_left_to_right(text, html_text):
 
 def test_cells_start_where_their_text_does_unless_the_column_says_otherwise():
     cells = re.findall("<(t[hd] .*?)>", html_of("a|b\n-|-:\nc|d"))
-    start, right = f'dir="auto" {START}', 'style="text-align:right" dir="auto"'
+    start, right = f'dir="auto" {FROM_START}', 'style="text-align:right" dir="auto"'
     assert cells == [f"th {start}", f"th {right}", f"td {start}", f"td {right}"]
 
 
@@ -5887,19 +5885,22 @@ BREAKS = {
 @pytest.mark.parametrize(("cell", "html_text"), BREAKS.values(), ids=BREAKS)
 def test_br_breaks_a_line_of_a_cell_and_no_other_tag_does_anything(cell, html_text):
     table = inner_html(f"|{cell}|\n|-|\n|{cell}|")
-    assert re.findall(f'<t[hd] dir="auto" {START}>(.*?)</t[hd]>', table) == [html_text] * 2
+    assert re.findall(f'<t[hd] dir="auto" {FROM_START}>(.*?)</t[hd]>', table) == [html_text] * 2
 
 
 LIST = f'<ul dir="rtl">{ITEM}'
 
 RIGHT_TO_LEFT = {
-    "paragraph": ("אב", f'<p dir="auto" {START}>אב</p>'),
+    "paragraph": ("אב", f'<p dir="auto" {FROM_START}>אב</p>'),
     "list": ("- אב\n- a", f"{LIST}אב</li>{ITEM}a</li></ul>"),
     "list that begins with a sign": ("1. «7 سلام»", f'<ol dir="rtl">{ITEM}«7 سلام»</li></ol>'),
     "list that begins with code": ("- `a` אב", f'{LIST}<code dir="ltr">a</code> אב</li></ul>'),
     "list whose first item has no letter": ("- 1\n- אב", f"{LIST}1</li>{ITEM}אב</li></ul>"),
     "list in a list": ("- a\n  - אב", f"<ul>{ITEM}a{LIST}אב</li></ul></li></ul>"),
-    "paragraphs of a list": ("- אב\n\n  a", f"{LIST}<p {START}>אב</p>{paragraph('a')}</li></ul>"),
+    "paragraphs of a list": (
+        "- אב\n\n  a",
+        f"{LIST}<p {FROM_START}>אב</p>{paragraph('a')}</li></ul>",
+    ),
 }
 
 
@@ -6248,9 +6249,10 @@ def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
     assert RETURN in html_of("```python\nreturn growing\n```\nmore")
 
 
-# --------------------------------------------------------------------------------- What is used
+# ---------------------------------------------------- Demo site and command line: what is used
 
 POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="signals, links, terminals of POSIX")
+COMMAND = [sys.executable, "-m", "chatgptfree"]  # where HERE is the working directory
 HELP_LINE = "Ctrl-C stops an answer; exit, quit or Ctrl-D leaves.\n"
 
 
@@ -7953,12 +7955,12 @@ def whole_response(body, status="200 OK"):
     return head.encode() + b"\r\n\r\n" + raw
 
 
-CHECK = b"CF-Mitigated: challenge\r\n\r\n"
+CHALLENGED = b"CF-Mitigated: challenge\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"
 WITHOUT_BODY = {
-    "103": HINTS + CHECK,
-    "204": b"HTTP/1.1 204 No Content\r\n" + CHECK,
-    "304": b"HTTP/1.1 304 Not Modified\r\n" + CHECK,
+    "103": HINTS + CHALLENGED,
+    "204": b"HTTP/1.1 204 No Content\r\n" + CHALLENGED,
+    "304": b"HTTP/1.1 304 Not Modified\r\n" + CHALLENGED,
     "empty 429": whole_response("", "429 Oh"),
 }
 # After a check, a limit or some text the chat is not looked up again: the next question is the next
