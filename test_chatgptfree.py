@@ -6373,17 +6373,17 @@ class Terminal:
     def type(self, text):
         self.process.stdin.write(text.encode())
 
-    def interrupt(self):
-        """Type Ctrl-C, and return what is shown up to the prompt.
+    def interrupt(self, until="> "):
+        """Type Ctrl-C, and return what is shown up to the prompt, or to another text.
 
         Again if need be: a signal that comes just before a system call doesn't end that.
         """
         self.type("\x03")
-        if not self.shows("> ", seconds=1):
+        if not self.shows(until, seconds=1):
             self.type("\x03")
-        return self.wait_for("> ")
+        return self.wait_for(until)
 
-    def exit_status(self, key):
+    def exit_status(self, key=""):
         """Type `key` to end it.
 
         Again if need be: readline can lose what comes in the moment it shows its prompt.
@@ -7499,7 +7499,6 @@ CLOSED_STREAMS = {
     "stdin": (["--demo", "-"], 0, (DEMO_ANSWER + "\n", "")),
     "stdout": (["--chat", "", "Hi"], 2, ("", f"chatgptfree: {NO_FILE_NAME}\n")),
     "stderr": (["--chat", "", "Hi"], 2, ("", "")),
-    "stdin stdout stderr": (["--demo", "Hello"], 0, ("", "")),
 }
 
 
@@ -7513,6 +7512,16 @@ def test_closed_standard_streams_confuse_nothing(closed, rest, monkeypatch, caps
         monkeypatch.setattr(sys, name, None)
     assert main(arguments) == status
     assert capsys.readouterr() == printed
+
+
+@POSIX_ONLY
+def test_an_answer_comes_where_the_shell_has_closed_all_streams():
+    """Then a connection gets the number of a standard stream."""
+    with Site(say_hello) as site:
+        shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+        question = [*COMMAND, "--url", site.url, "Hi"]
+        assert subprocess.run([*shell, *question], cwd=HERE, check=False).returncode == 0
+    assert messages_to(site) == ["Hi"]
 
 
 @POSIX_ONLY
@@ -7558,13 +7567,25 @@ def test_a_terminal_without_a_prompt_is_a_conversation_with_a_history():
         assert terminal.exit_status("quit\n") == 0
 
 
-def test_ctrl_c_in_an_answer_goes_back_to_the_prompt(mock, keyboard, when_printed):
-    keyboard("one", "two", "quit")
-    add_classic(mock, chunk("Let me") + chunk(" think") + DONE, CLASSIC_ANSWER)
-    when_printed("Let me", fail_with(KeyboardInterrupt()))
-    assert main(["--url", SITE]) == 0
-    history = "User: one\nAssistant: Let me\nUser: two\nAssistant:"
-    assert [form["message"] for form in forms(mock)] == ["one", history]
+@POSIX_ONLY
+def test_ctrl_c_in_an_answer_goes_back_to_the_prompt():
+    def begin(handler, form):
+        if "Let me think" in form["message"]:
+            return echo_history(handler, form)
+        handler.chunks(chunk("Let me think"), end=False)
+        return handler.wait_for_hang_up()
+
+    with Site(begin) as site:
+        terminal = Terminal("--url", site.url)
+        terminal.wait_for("> ")
+        terminal.type("begin\n")
+        terminal.wait_for("Let me think")
+        terminal.interrupt()
+        assert site.gone.wait(5)
+        terminal.type("go on\n")
+        terminal.wait_for("[User: begin|Assistant: Let me think|User: go on|Assistant:]")
+        terminal.wait_for("> ")
+        assert terminal.exit_status("\x04") == 0
 
 
 @POSIX_ONLY
@@ -7622,7 +7643,8 @@ def test_ctrl_c_and_the_real_readline():
         # Once readline wipes a letter, it reads, and the line is empty.
         terminal.type("x\x7f")
         terminal.wait_for("x\b \b")
-        assert terminal.exit_status("\x03") == 130
+        terminal.interrupt(until="\n")
+        assert terminal.exit_status() == 130
 
 
 def test_an_error_in_a_conversation_is_printed_and_it_goes_on(mock, capsys, keyboard):
