@@ -2800,12 +2800,9 @@ def test_proxies_go_to_requests_as_they_are(proxy):
     assert session.options[0]["proxies"] == {"https": proxy}
 
 
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_no_failure_of_a_proxy_repeats_its_password(scheme):
-    if scheme == "socks5":
-        pytest.importorskip("socks", reason="PySocks is not installed")
+def test_no_failure_of_a_proxy_repeats_its_password():
     with Site(reset_connection, reset_connection) as proxy:
-        url = proxy.url.replace("http://", f"{scheme}://me:secret@")
+        url = proxy.url.replace("://", "://me:secret@")
         with pytest.raises(requests.RequestException) as caught:
             ChatgptFree("http://site.example/", proxy=url).complete("Hi")
     assert "secret" not in str(caught.value)
@@ -3925,21 +3922,24 @@ class OthersError(OSError):
 
 
 class PartsSession(StubSession):
-    """A stub whose page, answer and ticket are iterables of pieces, or errors of sending."""
+    """A stub whose page, answer and ticket come slowly, or fail.
+
+    Each is an iterable of pieces, or an exception that is raised instead of a response.
+    """
 
     def __init__(self, page, answer, ticket=(TICKET,)):
-        super().__init__(page, answer)
-        self.ticket = ticket
+        super().__init__(page)
+        self.answer, self.ticket = answer, ticket
 
     def respond_to(self, url, fields, options):
         self.options.append(options)
         self.fields.append(fields)
-        if "action" not in fields:
+        if is_for_page(fields):
             body = self.page
         elif asks_for_ticket(fields):
             body = self.ticket
         else:
-            (body,) = self.answer
+            body = self.answer
         if isinstance(body, Exception):
             raise body
         response = Answer(url=url)
@@ -3965,8 +3965,8 @@ class RawBody:
         pass
 
 
-def raw_answer(*pieces):
-    """A session whose answer has such a `raw`."""
+def session_with_raw(*pieces):
+    """A session whose answer has such a `raw`, and no other body."""
 
     def respond(*page, url):
         if page:
@@ -4054,12 +4054,12 @@ def test_a_failure_after_some_text_is_an_incomplete_reply_from_it(error, words):
 )
 def test_what_urllib3_raises_is_of_requests_kind_with_its_cause(error, kind):
     with pytest.raises(requests.RequestException) as caught:
-        ChatgptFree(SITE, session=raw_answer(ROLE, error)).complete("Hi")
+        ChatgptFree(SITE, session=session_with_raw(ROLE, error)).complete("Hi")
     assert (caught.type, caught.value.__cause__) == (kind, error)
 
 
 def test_text_is_read_from_a_raw_body_piece_by_piece():
-    session = raw_answer(chunk("Hel"), chunk("lo"), DONE)
+    session = session_with_raw(chunk("Hel"), chunk("lo"), DONE)
     assert list(ChatgptFree(SITE, session=session).stream("Hi")) == ["Hel", "lo"]
 
 
@@ -4087,7 +4087,7 @@ def in_auth(error, is_time):
 @pytest.mark.parametrize("where", [in_a_hook, in_auth])
 @pytest.mark.parametrize("asked", range(3), ids=["page", "ticket", "answer"])
 def test_an_exception_of_a_hook_or_of_auth_goes_out_as_it_is(mock, where, asked):
-    """It fails for the first of these requests, and nothing is asked behind it."""
+    """It fails for this request, and none is made after it."""
     add_current(mock, CURRENT_ANSWER)
     count = itertools.count()
     options = where(OWN_ERROR, lambda request: next(count) == asked)
@@ -4180,7 +4180,7 @@ def test_a_time_is_said_in_plain_english(clock, seconds, said):
         ChatgptFree(SITE, session=session, max_time=seconds).complete("Hi")
 
 
-def test_the_time_of_a_call_begins_with_its_first_text(clock):
+def test_the_time_of_a_call_begins_when_its_first_text_is_asked_for(clock):
     session = PartsSession([CLASSIC_PAGE], clock.each_after(4, CLASSIC_ANSWER))
     texts = ChatgptFree(SITE, session=session, max_time=5).stream("Hi")
     clock.now += 6
@@ -4190,11 +4190,12 @@ def test_the_time_of_a_call_begins_with_its_first_text(clock):
 @pytest.mark.parametrize(
     ("timeout", "sent"),
     [
-        pytest.param(None, [5, 3, 2], id="default"),
-        pytest.param(math.inf, [5, 3, 2], id="for ever"),
-        pytest.param(4, [4, 3, 2], id="a short one"),
-        pytest.param((None, 2.5), [(5, 2.5), (3, 2.5), 2], id="a short one for reading"),
+        (None, [5, 3, 2]),
+        (math.inf, [5, 3, 2]),
+        (4, [4, 3, 2]),
+        ((None, 2.5), [(5, 2.5), (3, 2.5), 2]),
     ],
+    ids=["default", "for ever", "a short one", "a short one for reading"],
 )
 def test_no_time_out_is_longer_than_what_is_left_of_max_time(clock, timeout, sent):
     """The page takes two seconds, and the ticket one. Two equal time-outs are sent as one."""
@@ -4212,6 +4213,7 @@ def late(clock, *pieces):
 
 
 LATE_SESSIONS = {
+    # there is no piece: `next` fails when it is too late
     "sending": lambda clock: StubSession("", respond=lambda page, url: next(late(clock))),
     "page": lambda clock: PartsSession(late(clock), ()),
     "answer": lambda clock: PartsSession([CLASSIC_PAGE], late(clock, ROLE)),
@@ -4242,7 +4244,7 @@ def test_a_call_that_takes_too_long_after_some_text_is_an_incomplete_reply(clock
 
 
 def test_an_answer_that_takes_its_time_exactly_is_whole(clock):
-    answer = clock.each_after(1, ROLE, *map(chunk, "Hello"[:3]), DONE)
+    answer = clock.each_after(1, ROLE, *map(chunk, "Hel"), DONE)
     session = PartsSession([CLASSIC_PAGE], answer)
     assert ChatgptFree(SITE, session=session, max_time=5).complete("Hi") == "Hel"
 
@@ -4286,13 +4288,13 @@ def returned_by(texts):
 WHOLE_REPLIES = {  # each way to get one
     "complete": lambda bot: bot.complete("Hi"),
     "stream": lambda bot: returned_by(bot.stream("Hi")),
-    "message": lambda bot: bot.conversation().complete("Hi"),
+    "conversation's complete": lambda bot: bot.conversation().complete("Hi"),
     "conversation": lambda bot: returned_by(bot.conversation().stream("Hi")),
 }
 
 
 @pytest.mark.parametrize("ask", WHOLE_REPLIES.values(), ids=WHOLE_REPLIES)
-def test_a_whole_reply_is_what_each_way_to_ask_returns_at_its_end(ask):
+def test_each_way_to_ask_returns_the_whole_reply(ask):
     answer = citations(OPENAI_SOURCE) + STOP + CURRENT_ANSWER
     reply = ask(ChatgptFree(SITE, session=StubSession(CURRENT_PAGE, answer)))
     assert all_of(reply) == (Reply, "Hello, wörld 🌍", [PARIS_FOUND], "stop")
@@ -4345,13 +4347,13 @@ class Shouting(ChatgptFree):
 
 
 @pytest.mark.parametrize("ask", ["complete", "conversation's complete", "conversation"])
-def test_only_stream_itself_goes_through_a_stream_of_a_subclass(ask):
+def test_a_subclass_that_changes_stream_changes_nothing_else(ask):
     bot = Shouting(SITE, session=StubSession(CLASSIC_PAGE, CLASSIC_ANSWER))
     assert "".join(bot.stream("Hi")) == "HELLO, WÖRLD 🌍"
     assert "".join(CALLERS[ask](bot)) == "Hello, wörld 🌍"
 
 
-def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
+def test_calls_of_gpt4free_work_without_their_async(mock):
     add_classic(mock, CLASSIC_ANSWER)
     provider = ChatgptFree(SITE)
     messages = [INSTRUCTIONS, *user("Hi")]
@@ -4360,7 +4362,7 @@ def test_calls_of_gpt4free_work_once_async_is_dropped(mock):
     assert forms(mock)[0]["message"] == "System: Be terse.\nUser: Hi\nAssistant:"
 
 
-def test_async_code_calls_it_in_a_thread():
+def test_async_code_can_call_it_in_threads():
     async def ask_together(bot):
         return await asyncio.gather(
             *(asyncio.to_thread(bot.complete, prompt) for prompt in ("one", "two", "three"))
@@ -4396,33 +4398,12 @@ def test_the_advice_of_a_blocked_error_stands_behind_its_words_and_apart(words):
     assert str(error) == f"It failed. {ADVICE}"
 
 
-OF_THE_DEMO_SITE = {  # what a call raises, with how much text and how long to wait
-    ChatgptFreeError: (IncompleteReplyError, "one two", None),
-    RateLimitError: (RateLimitError, "", 7.0),
-    BlockedError: (BlockedError, "", None),
-    IncompleteReplyError: (IncompleteReplyError, "one two", None),
-}
-
-
-@pytest.mark.parametrize("kind", OF_THE_DEMO_SITE, ids=lambda kind: kind.__name__)
-def test_the_demo_site_takes_a_subclass_of_an_error_for_its_kind(kind, without_pauses):
-    class Own(kind):
-        pass
-
-    def fail(prompt):
-        raise Own("enough", retry_after=7.0, partial="one two")
-
-    with demo_site(fail) as url, pytest.raises(ChatgptFreeError) as caught:
-        ChatgptFree(url).complete("Hi")
-    error = caught.value
-    assert (type(error), error.partial, error.retry_after) == OF_THE_DEMO_SITE[kind]
-
-
 SHOWN = {**CALLERS, "show": lambda bot: show(bot.stream("Hi"))}
 
 
 @pytest.mark.parametrize("ask", SHOWN.values(), ids=SHOWN)
 def test_a_fault_in_the_page_parser_shows_where_it_is(ask, set_limits):
+    # comparing with it fails in the parser
     set_limits(chats="not a number")
     with pytest.raises(TypeError) as caught:
         ask(ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)))
@@ -4434,9 +4415,10 @@ def test_a_fault_in_the_page_parser_shows_where_it_is(ask, set_limits):
 @pytest.mark.parametrize(
     ("end", "kind", "file"),
     [
-        pytest.param(GONE_AWAY, requests.ConnectionError, __file__, id="network"),
-        pytest.param(data(OVERLOADED), RateLimitError, chatgptfree.__file__, id="site's words"),
+        (GONE_AWAY, requests.ConnectionError, __file__),
+        (data(OVERLOADED), RateLimitError, chatgptfree.__file__),
     ],
+    ids=["network", "words of the site"],
 )
 def test_the_cause_of_a_broken_answer_is_the_first_error_with_its_place(end, kind, file):
     _, error = read_answer(chunk("Hello"), end)
@@ -4561,15 +4543,6 @@ def test_a_failed_look_at_the_page_keeps_nothing_of_its_caller(mock):
     assert kept() is None
 
 
-def test_a_conversation_with_a_client_whose_address_is_changed_is_sent_whole():
-    with Site(say_hello, LOCAL_CURRENT) as one, Site(say_hello, LOCAL_CURRENT) as two:
-        bot = ChatgptFree(one.url)
-        chat = introduced(bot)
-        bot.url = two.url
-        chat.complete("What is my name?")
-        assert messages_to(two) == [dialogue_text([*ASKED_BEFORE, NEW])]
-
-
 def test_a_client_whose_address_is_changed_asks_the_other_site(without_pauses):
     with demo_site(lambda prompt: "one") as one, demo_site(lambda prompt: "two") as two:
         bot = ChatgptFree(one)
@@ -4663,7 +4636,7 @@ def test_an_error_of_a_call_can_be_pickled(fail):
     assert told(again) == told(error)
 
 
-# ----------------------------------------------------------------------------------- Conversations
+# ------------------------------------------------------------------ Conversations: what a site gets
 
 ASKED_BEFORE = [
     {"role": "user", "content": "My name is Ann."},
@@ -4715,13 +4688,13 @@ def introduced(bot):
     return chat
 
 
-def test_a_current_site_gets_the_new_message_only_in_one_conversation(mock):
+def test_a_current_site_gets_only_the_new_message_in_the_same_conversation(mock):
     add_current(mock, CURRENT_ANSWER)
     chat = ChatgptFree(SITE).conversation(system="Be terse.")
     assert chat.complete("My name is Ann.") == "Hello, wörld 🌍"
     assert list(chat.stream("What is my name?")) == ["Hel", "lo, wörld 🌍"]
-    first = "System: Be terse.\nUser: My name is Ann.\nAssistant:"
-    assert [form["message"] for form in forms(mock)] == [first, "What is my name?"]
+    whole = "System: Be terse.\nUser: My name is Ann.\nAssistant:"
+    assert [form["message"] for form in forms(mock)] == [whole, "What is my name?"]
     first, second = forms(mock, "GET")[1:]
     assert first["session_id"] == second["session_id"]
     assert first["conversation_uuid"] == second["conversation_uuid"] != first["session_id"]
@@ -4745,6 +4718,18 @@ def test_messages_are_what_was_said_and_can_be_saved_as_json(greeter):
     assert chat.messages == [INSTRUCTIONS]
     chat.complete("My name is Ann.")
     assert json.loads(json.dumps(chat.messages)) == [INSTRUCTIONS, *ASKED_BEFORE]
+
+
+def test_a_long_answer_in_a_conversation_takes_linear_time():
+    def talk(count):
+        session = StubSession(CLASSIC_PAGE, *[chunk("a" * 1000)] * count, DONE)
+        ChatgptFree(SITE, session=session).conversation().complete("Hi")
+
+    # a copy for each piece would take quadratic time
+    assert_linear_growth(talk, 300)
+
+
+# -------------------------------------------- Conversations: messages that are edited, given, wrong
 
 
 def edit_in_place(chat):
@@ -4856,6 +4841,61 @@ def test_wrong_messages_that_were_assigned_are_named_at_the_call(messages, error
     assert told(caught.value) == told(error)
 
 
+def test_messages_that_are_objects_become_dicts():
+    session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
+    given = [Message("user", "1"), Message("assistant", None)]
+    chat = ChatgptFree(SITE, session=session).conversation("Be terse.", messages=given)
+    before = [INSTRUCTIONS, *user("1"), said_by_bot(None)]
+    assert chat.messages == before
+    chat.messages.append(Message("user", "2"))
+    chat.complete("3")
+    assert chat.messages == [*before, *user("2"), *user("3"), said_by_bot("Hello, wörld 🌍")]
+    texts = ["System: Be terse.", "User: 1", "Assistant: ", "User: 2", "User: 3", "Assistant:"]
+    assert session.fields[-1]["message"] == "\n".join(texts)
+
+
+def test_content_of_none_is_no_edit():
+    session = StubSession(CURRENT_PAGE, CURRENT_ANSWER)
+    chat = ChatgptFree(SITE, session=session).conversation(messages=[Message("assistant", None)])
+    chat.complete("Hi")
+    chat.complete("And now?")
+    assert session.fields[-2]["message"] == "And now?"
+
+
+def test_a_conversation_goes_on_after_half_an_emoji():
+    session = StubSession(CLASSIC_PAGE, chunk("a\ud83d") + DONE)
+    chat = ChatgptFree(SITE, session=session).conversation()
+    chat.complete("Hi")
+    chat.complete("And now?")
+    assert [message["content"] for message in chat.messages[::2]] == ["Hi", "And now?"]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("", ValueError("the prompt is empty")),
+        (None, TypeError("message must be a str, not NoneType")),
+        (user("Hi"), TypeError("message must be a str, not list")),
+    ],
+    ids=["no text", "None", "list"],
+)
+def test_a_message_of_a_conversation_is_some_text(message, error):
+    chat = ChatgptFree(NOBODY).conversation("Be terse.")
+    for say in (chat.stream, chat.complete):
+        with pytest.raises(type(error)) as caught:
+            say(message)
+        assert told(caught.value) == told(error)
+
+
+@pytest.mark.parametrize("system", [7, 0])
+def test_a_system_text_of_the_wrong_type_is_a_typeerror_at_the_call(system):
+    with pytest.raises(TypeError, match="^system must be a str, not int$"):
+        ChatgptFree(SITE).conversation(system)
+
+
+# ----------------------------------------------------------------- Conversations: several at a time
+
+
 def test_streams_of_two_conversations_can_be_read_by_turns(greeter, protocol):
     bot = ChatgptFree(greeter.url)
     chats = [bot.conversation(), bot.conversation()]
@@ -4881,6 +4921,34 @@ def test_conversations_of_one_client_run_in_threads_of_their_own(greeter, protoc
         assert list(pool.map(talk, "ABCD")) == [[name + turn for turn in "123"] for name in "ABCD"]
         assert len(greeter.pages()) == 1
         assert len(set(conversations_of(greeter))) == (4 if protocol == "current" else 0)
+
+
+@each_copy
+def test_a_copy_of_a_conversation_has_its_history_and_does_not_share_the_sites_memory(
+    again, greeter, protocol
+):
+    chat = introduced(ChatgptFree(greeter.url))
+    copied = again(chat)
+    copied.complete("What is my name?")
+    assert messages_to(greeter)[1] == dialogue_text([*ASKED_BEFORE, NEW])
+    assert chat.messages == ASKED_BEFORE
+    for each in (chat, copied):
+        each.complete("And yours?")
+        assert messages_to(greeter)[-1] == message_for(protocol, each.messages[:-1])
+    assert conversations_of(greeter) == ([0, 1, 0, 1] if protocol == "current" else [])
+
+
+def test_of_two_streams_begun_early_one_goes_on_with_the_sites_memory(current_greeter):
+    chat = introduced(ChatgptFree(current_greeter.url))
+    first, second = chat.stream("What is my name?"), chat.stream("And yours?")
+    assert (next(first), next(second)) == ("Hello ", "Hello ")
+    assert (list(first), list(second)) == (["Ann."], ["Ann."])
+    whole = dialogue_text([*ASKED_BEFORE, *user("And yours?")])
+    assert messages_to(current_greeter)[1:] == ["What is my name?", whole]
+    assert conversations_of(current_greeter) == [0, 0, 1]
+
+
+# ---------------------------------------------------------- Conversations: what breaks off or fails
 
 
 def test_what_was_heard_of_a_broken_answer_counts_as_the_answer(greeter, protocol):
@@ -4923,7 +4991,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-def test_what_was_heard_of_an_answer_that_was_left_counts_as_it(stop, greeter, protocol):
+def test_what_was_heard_of_an_answer_that_was_left_counts_as_the_answer(stop, greeter, protocol):
     chat = ChatgptFree(greeter.url).conversation()
     texts = chat.stream("My name is Ann.")
     stop(texts)
@@ -4942,13 +5010,14 @@ def test_a_message_that_is_not_read_is_not_said(current_greeter):
 @pytest.mark.parametrize(
     ("fail", "kind"),
     [
-        pytest.param(send_refusal, ChatgptFreeError, id="refusal"),
-        pytest.param(send_limit, RateLimitError, id="limit"),
-        pytest.param(reset_connection, requests.ConnectionError, id="reset"),
-        pytest.param(answer_words, ChatgptFreeError, id="no text"),
+        (send_refusal, ChatgptFreeError),
+        (send_limit, RateLimitError),
+        (reset_connection, requests.ConnectionError),
+        (answer_words, ChatgptFreeError),
     ],
+    ids=["refusal", "limit", "reset", "no words"],
 )
-def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, greeter):
+def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, greeter, protocol):
     chat = introduced(ChatgptFree(greeter.url))
     greeter.answer = fail
     with pytest.raises(kind):
@@ -4957,9 +5026,10 @@ def test_a_turn_that_fails_before_any_text_leaves_messages_alone(fail, kind, gre
     greeter.answer = say_hello
     assert chat.complete("What is my name?") == "Hello Ann."
     assert messages_to(greeter)[-1] == dialogue_text([*ASKED_BEFORE, NEW])
-    # The site remembers the question that failed: a new conversation doesn't have it.
-    *earlier, last = conversations_of(greeter) or [None]
-    assert last not in earlier
+    if protocol == "current":
+        # The site remembers the question that failed: a new conversation doesn't have it.
+        *earlier, last = conversations_of(greeter)
+        assert last not in earlier
 
 
 @pytest.mark.parametrize(
@@ -4976,17 +5046,15 @@ def test_a_wrong_option_of_a_turn_leaves_the_conversation_usable(option, kind, m
 
 @contextlib.contextmanager
 def interrupted_at(moment):
-    """Ctrl-C comes before the line with this number, in order of execution, of methods.
+    """Ctrl-C comes before the line of the module that is the `moment`-th to be executed.
 
-    (Functions keep nothing: in them it is as in the lines that call them.) The context variable is
-    a function that says whether it did come.
+    The context variable is a function that says whether it did come.
     """
     came = False
 
     def trace(frame, event, _):
         nonlocal moment, came
-        code = frame.f_code
-        if code.co_filename != chatgptfree.__file__ or code.co_varnames[:1] != ("self",):
+        if frame.f_code.co_filename != chatgptfree.__file__:
             return None
         if event == "line":
             moment -= 1
@@ -5026,7 +5094,8 @@ def test_a_turn_that_is_interrupted_at_any_moment_loses_nothing(protocol):
         session = StubSession(LOCAL_PAGES[protocol], *answer[protocol])
         bot = ChatgptFree(SITE, session=session, timeout=1)
         if protocol == "current":
-            bot.list_models()  # the look at the page is interrupted for the classic one
+            # so that the look at the page is interrupted in the other protocol alone
+            bot.list_models()
         chat = bot.conversation(messages=before)
         texts, heard = chat.stream("What is my name?"), []
         with interrupted_at(moment) as came_at_last:
@@ -5038,6 +5107,9 @@ def test_a_turn_that_is_interrupted_at_any_moment_loses_nothing(protocol):
         assert chat.messages == [*said, said_by_bot("You are Ann.")]
         moment += 1
     assert moment > 100
+
+
+# ------------------------------------- Conversations: what changes at the site, and what it forgets
 
 
 FRESH = json.dumps({"success": True, "data": {"nonce": "fresh"}})
@@ -5120,60 +5192,22 @@ def test_the_history_goes_along_to_the_bot_that_replaces_a_deleted_one():
         assert messages_to(site)[-1] == "And yours?"
 
 
+def test_a_conversation_with_a_client_whose_address_is_changed_is_sent_whole():
+    with Site(say_hello, LOCAL_CURRENT) as one, Site(say_hello, LOCAL_CURRENT) as two:
+        bot = ChatgptFree(one.url)
+        chat = introduced(bot)
+        bot.url = two.url
+        chat.complete("What is my name?")
+        assert messages_to(two) == [dialogue_text([*ASKED_BEFORE, NEW])]
+
+
 def test_the_history_goes_along_to_another_bot_of_the_page(mock):
     add_current(mock, CURRENT_ANSWER)
     chat = ChatgptFree(SITE).conversation()
     for model in (None, "DeepSeek", "DeepSeek", None):
         chat.complete("Hi", model=model)
-    lengths = [form["message"].count("User: Hi") for form in forms(mock)]
-    assert lengths == [0, 2, 0, 4]
-
-
-@pytest.mark.parametrize(
-    ("message", "error"),
-    [
-        pytest.param("", ValueError("the prompt is empty"), id="no text"),
-        pytest.param(None, TypeError("message must be a str, not NoneType"), id="None"),
-        pytest.param(user("Hi"), TypeError("message must be a str, not list"), id="list"),
-    ],
-)
-def test_a_message_of_a_conversation_is_some_text(message, error):
-    chat = ChatgptFree(NOBODY).conversation("Be terse.")
-    for say in (chat.stream, chat.complete):
-        with pytest.raises(type(error)) as caught:
-            say(message)
-        assert told(caught.value) == told(error)
-
-
-@pytest.mark.parametrize("system", [7, 0])
-def test_a_system_text_of_the_wrong_type_is_a_typeerror_at_the_call(system):
-    with pytest.raises(TypeError, match="^system must be a str, not int$"):
-        ChatgptFree(SITE).conversation(system)
-
-
-@each_copy
-def test_a_copy_of_a_conversation_has_its_history_and_does_not_share_the_sites_memory(
-    again, greeter, protocol
-):
-    chat = introduced(ChatgptFree(greeter.url))
-    copied = again(chat)
-    copied.complete("What is my name?")
-    assert messages_to(greeter)[1] == dialogue_text([*ASKED_BEFORE, NEW])
-    assert chat.messages == ASKED_BEFORE
-    for each in (chat, copied):
-        each.complete("And yours?")
-        assert messages_to(greeter)[-1] == message_for(protocol, each.messages[:-1])
-    assert conversations_of(greeter) == ([0, 1, 0, 1] if protocol == "current" else [])
-
-
-def test_of_two_streams_begun_early_one_goes_on_with_the_sites_memory(current_greeter):
-    chat = introduced(ChatgptFree(current_greeter.url))
-    first, second = chat.stream("What is my name?"), chat.stream("And yours?")
-    assert (next(first), next(second)) == ("Hello ", "Hello ")
-    assert (list(first), list(second)) == (["Ann."], ["Ann."])
-    whole = dialogue_text([*ASKED_BEFORE, *user("And yours?")])
-    assert messages_to(current_greeter)[1:] == ["What is my name?", whole]
-    assert conversations_of(current_greeter) == [0, 0, 1]
+    # how many questions go along: all, where a bot has not heard them
+    assert [form["message"].count("User: Hi") for form in forms(mock)] == [0, 2, 0, 4]
 
 
 class ForgetfulSession(StubSession):
@@ -5229,43 +5263,6 @@ def test_a_long_conversation_forgets_nothing_of_which_a_site_shows_15_messages(
     for number, (message, conversation) in enumerate(session.asked):
         assert conversation == number // questions
         assert (message == asked[number]) is (number % questions > 0)
-
-
-def test_messages_that_are_objects_become_dicts():
-    session = StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)
-    given = [Message("user", "1"), Message("assistant", None)]
-    chat = ChatgptFree(SITE, session=session).conversation("Be terse.", messages=given)
-    before = [INSTRUCTIONS, *user("1"), said_by_bot(None)]
-    assert chat.messages == before
-    chat.messages.append(Message("user", "2"))
-    chat.complete("3")
-    assert chat.messages == [*before, *user("2"), *user("3"), said_by_bot("Hello, wörld 🌍")]
-    texts = ["System: Be terse.", "User: 1", "Assistant: ", "User: 2", "User: 3", "Assistant:"]
-    assert session.fields[-1]["message"] == "\n".join(texts)
-
-
-def test_content_of_none_is_kept_in_the_sites_memory_as_no_text():
-    session = StubSession(CURRENT_PAGE, CURRENT_ANSWER)
-    chat = ChatgptFree(SITE, session=session).conversation(messages=[Message("assistant", None)])
-    chat.complete("Hi")
-    chat.complete("And now?")
-    assert session.fields[-2]["message"] == "And now?"
-
-
-def test_a_conversation_goes_on_after_half_a_character():
-    session = StubSession(CLASSIC_PAGE, chunk("a\ud83d") + DONE)
-    chat = ChatgptFree(SITE, session=session).conversation()
-    chat.complete("Hi")
-    chat.complete("And now?")
-    assert [message["content"] for message in chat.messages[::2]] == ["Hi", "And now?"]
-
-
-def test_a_long_answer_takes_linear_time():
-    def talk(count):
-        session = StubSession(CLASSIC_PAGE, *[chunk("a" * 1000)] * count, DONE)
-        ChatgptFree(SITE, session=session).conversation().complete("Hi")
-
-    assert_linear_growth(talk, 300)  # a copy for each piece would take quadratic time
 
 
 # --------------------------------------------------------------------------- Images and web search
@@ -5327,11 +5324,12 @@ def test_what_the_bot_does_not_offer_is_refused_before_any_message(mock, options
 @pytest.mark.parametrize(
     ("raw", "kind", "given"),
     [
-        pytest.param(PNG, "image/png", str, id="PNG, a str"),
-        pytest.param(PNG, "image/png", PathLike, id="PNG, like a path"),
-        pytest.param(JPEG, "image/jpeg", pathlib.Path, id="JPEG, a path"),
-        pytest.param(WEBP, "image/webp", pathlib.Path.read_bytes, id="WebP, bytes"),
+        (PNG, "image/png", str),
+        (PNG, "image/png", PathLike),
+        (JPEG, "image/jpeg", pathlib.Path),
+        (WEBP, "image/webp", pathlib.Path.read_bytes),
     ],
+    ids=["PNG, a str", "PNG, like a path", "JPEG, a path", "WebP, bytes"],
 )
 def test_an_image_is_sent_by_its_first_bytes_whatever_its_name(mock, tmp_path, given, raw, kind):
     add_current(mock, CURRENT_ANSWER, page=OPENAI)
@@ -5347,23 +5345,28 @@ def test_an_image_is_sent_by_its_first_bytes_whatever_its_name(mock, tmp_path, g
     assert "image_inputs" not in without
 
 
-@pytest.mark.parametrize(
-    ("image", "kind", "words"),
-    [
-        pytest.param(b"GIF89a" + b"\0" * 9, ValueError, "JPEG, PNG or WebP", id="GIF"),
-        pytest.param(b"", ValueError, "JPEG, PNG or WebP", id="no bytes"),
-        pytest.param(b"RIFF\0\0\0\0WAVEfmt ", ValueError, "JPEG, PNG or WebP", id="WAVE"),
-        pytest.param(b" " + PNG, ValueError, "JPEG, PNG or WebP", id="late"),
-        pytest.param(PNG + b"\0" * 20_000_000, ValueError, "20,000,000 bytes", id="too big"),
-        pytest.param(bytearray(PNG), TypeError, "image must be .* not bytearray", id="bytearray"),
-        pytest.param("no such file.png", FileNotFoundError, "no such file.png", id="missing"),
-    ],
-)
+NO_PICTURE = "JPEG, PNG or WebP"
+UNUSABLE_IMAGES = {
+    "GIF": (b"GIF89a" + b"\0" * 9, ValueError, NO_PICTURE),
+    "no bytes": (b"", ValueError, NO_PICTURE),
+    "WAVE": (b"RIFF\0\0\0\0WAVEfmt ", ValueError, NO_PICTURE),
+    "late": (b" " + PNG, ValueError, NO_PICTURE),
+    "bytearray": (bytearray(PNG), TypeError, "image must be .* not bytearray"),
+    "missing": ("no such file.png", FileNotFoundError, "no such file.png"),
+}
+
+
+@pytest.mark.parametrize(("image", "kind", "words"), UNUSABLE_IMAGES.values(), ids=UNUSABLE_IMAGES)
 def test_an_image_that_cannot_be_sent_is_refused_at_the_call(image, kind, words):
     bot = ChatgptFree(NOBODY)
     for call in (bot.stream, bot.complete, bot.conversation().stream):
         with pytest.raises(kind, match=words):
             call("Hi", image=image)
+
+
+def test_an_image_may_have_20_000_000_bytes():
+    with pytest.raises(ValueError, match="20,000,000 bytes"):
+        ChatgptFree(NOBODY).stream("Hi", image=PNG + b"\0" * 20_000_000)
 
 
 def test_an_image_needs_a_prompt():
@@ -5376,8 +5379,9 @@ def test_an_image_of_exactly_the_limit_is_sent_but_no_byte_more(set_limits, tmp_
     add_current(mock, CURRENT_ANSWER, page=OPENAI)
     ChatgptFree(SITE).complete("Hi", image=PNG)
     (tmp_path / "cat.png").write_bytes(PNG + b"\0")
-    with pytest.raises(ValueError, match=f"over {len(PNG)} bytes"):
-        ChatgptFree(SITE).complete("Hi", image=tmp_path / "cat.png")
+    for image in (PNG + b"\0", tmp_path / "cat.png"):
+        with pytest.raises(ValueError, match=f"over {len(PNG)} bytes"):
+            ChatgptFree(SITE).complete("Hi", image=image)
 
 
 def test_an_image_in_a_conversation_goes_with_its_own_message_only(mock):
