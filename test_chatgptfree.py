@@ -100,7 +100,7 @@ def servers_end_at_once():
         yield
 
 
-# ---------------------------------------------------------------- The module's private functions
+# ------------------------------------------------------------------- The module's private functions
 # Each is called in one place only, here. So is each private name that a test changes.
 
 
@@ -191,7 +191,7 @@ def waits(monkeypatch):
     return waits
 
 
-# ------------------------------------------------------------------------------- What sites send
+# ---------------------------------------------------------------------------------- What sites send
 
 
 def classic_box(nonce="c10d44dafd", post_id="6", css_class="wpaicg-chat-shortcode", bot_id="0"):
@@ -316,7 +316,7 @@ DEMO_ANSWER = (
 )
 
 
-# ---------------------------------------------------------- Stand-ins for sessions and responses
+# ------------------------------------------------------------- Stand-ins for sessions and responses
 
 
 class Answer:
@@ -401,7 +401,7 @@ def clock(monkeypatch):
     return clock
 
 
-# ----------------------------------------------------------------- Asking, and reading what came
+# -------------------------------------------------------------------- Asking, and reading what came
 
 
 def collect(texts):
@@ -430,6 +430,24 @@ def read_answer(*answer):
 def told(error):
     """What an error tells: its type and its words."""
     return type(error), str(error)
+
+
+def all_of(reply):
+    """Whatever a reply consists of."""
+    return type(reply), str(reply), reply.sources, reply.finish_reason
+
+
+def run_python(*arguments, stdin="", **options):
+    """Run Python in a process of its own, where the module can be imported."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        encoding="utf-8",
+        check=False,
+        **{"cwd": HERE, **options},
+    )
 
 
 def assert_linear_growth(work, size):
@@ -462,7 +480,7 @@ def peak_memory():
         tracemalloc.stop()
 
 
-# ------------------------------------------------------------------------ Sites by `responses`
+# ----------------------------------------------------------------------------- Sites by `responses`
 
 
 @pytest.fixture
@@ -523,7 +541,7 @@ def actions(mock):
 ASKED_UP_TO = {"ticket": ["cache_sse_message"], "answer": ["cache_sse_message", "stream"]}
 
 
-# ------------------------------------------------------------------------- A site on the loopback
+# --------------------------------------------------------------------------- A site on the loopback
 
 
 class Site(ThreadingHTTPServer):
@@ -723,7 +741,14 @@ def protocol(request):
     return request.param
 
 
-# ----------------------------------------------------------------------------------------- Prompt
+@pytest.fixture
+def greeter(protocol):
+    """A site that says hello, of either protocol."""
+    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
+        yield site
+
+
+# ------------------------------------------------------------------------------------------- Prompt
 
 
 def user(content):
@@ -807,7 +832,7 @@ def test_a_bad_message_is_named_at_the_call_before_any_request(messages, error):
     assert told(caught.value) == told(error)
 
 
-# ------------------------------------------------------------------------------------ Page: chats
+# -------------------------------------------------------------------------------------- Page: chats
 
 COMMENT = f"<!-- old copy: {classic_box(nonce='old', post_id='1')} -->"
 LIKE_BUTTON = (
@@ -952,7 +977,7 @@ def test_a_classic_chat_says_which_chat_it_is(page, identity):
     assert session.fields[1]["chatbot_identity"] == identity
 
 
-# --------------------------------------------------------- Page: the address of the ajax requests
+# ----------------------------------------------------------- Page: the address of the ajax requests
 
 AJAX_PATH = "/wp-admin/admin-ajax.php"
 IN_FOLDER = SITE + "/blog" + AJAX_PATH
@@ -1079,7 +1104,7 @@ def test_a_classic_site_that_shows_no_folder_is_asked_at_the_top(head):
     assert chat.ajax_url == AJAX
 
 
-# ------------------------------------------------------------------------------- Page: odd values
+# --------------------------------------------------------------------------------- Page: odd values
 
 
 def config_page(**config):
@@ -1138,7 +1163,7 @@ def test_a_line_break_for_a_nonce_or_post_id_is_none(mock, field, name):
         ChatgptFree(SITE).complete("Hi")
 
 
-# ----------------------------------------------------------------------------------- Page: limits
+# ------------------------------------------------------------------------------------- Page: limits
 
 
 def test_a_page_gives_no_more_than_its_first_1000_chats():
@@ -1189,7 +1214,7 @@ def test_a_page_of_too_many_takes_no_more_memory_than_one_of_the_limit(page_of, 
     assert memory_for(many) < memory_for(usual) + 2 * len(many)
 
 
-# ----------------------------------------------------------------------------------- Page: growth
+# ------------------------------------------------------------------------------------- Page: growth
 
 
 HOSTILE_PAGES = {  # the piece between the bars is repeated
@@ -1274,7 +1299,7 @@ def test_a_repeated_class_name_takes_memory_in_proportion_to_the_page():
         assert peak() < 20 * len(page)
 
 
-# ----------------------------------------------------------------------------------- Event stream
+# ------------------------------------------------------------------------------------- Event stream
 
 STREAMS = {
     "nothing": ("", []),
@@ -1339,7 +1364,7 @@ def test_a_stream_may_be_cut_anywhere(line_end):
     assert read_events(*(raw[i : i + 1] for i in range(len(raw)))) == read_events(raw)
 
 
-# ------------------------------------------------------------------------ Answer: what events mean
+# ------------------------------------------------------------------------- Answer: what events mean
 
 
 NO_ANSWER = (
@@ -1417,7 +1442,7 @@ def test_two_messages_and_a_warning_are_set_apart_by_a_blank_line(answer, text):
     assert ("".join(texts), error) == (text, None)
 
 
-# ------------------------------------------------------------------------------- Answer: sources
+# ---------------------------------------------------------------------------------- Answer: sources
 
 PARIS, ROME = "https://paris.example/?a=1&b=2", "http://rome.example/"
 PARIS_FOUND = {"title": "Paris today", "url": PARIS}
@@ -1532,7 +1557,7 @@ def test_a_reply_has_the_first_100_sources():
     assert titles == [str(number) for number in range(100)]
 
 
-# ------------------------------------------------------------- Answer: forms and unknown events
+# ----------------------------------------------------------------- Answer: forms and unknown events
 
 
 def form_event(**definition):
@@ -1581,7 +1606,7 @@ def test_an_answer_without_text_names_the_events_that_are_not_known(answer, name
     assert (cut[0], *told(cut[1])) == ([], IncompleteReplyError, "the site sent no answer" + hint)
 
 
-# --------------------------------------------------------------------------- Answer: text and end
+# ----------------------------------------------------------------------------- Answer: text and end
 
 
 # an assistant of OpenAI's, by way of the classic plugin
@@ -1709,7 +1734,7 @@ def test_a_field_cut_in_its_name_is_an_incomplete_reply(name):
         assert told(error) == (IncompleteReplyError, "the answer broke off")
 
 
-# ---------------------------------------------------------------------------------- Answer: limits
+# ----------------------------------------------------------------------------------- Answer: limits
 
 
 NO_END = "the site sent 50,000 bytes without an end or any text of an answer"
@@ -1752,7 +1777,7 @@ def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(set_lim
     assert "".join(texts) == error.partial == "words " * 1_700
 
 
-# ---------------------------------------------------------------------------------- Answer: errors
+# ----------------------------------------------------------------------------------- Answer: errors
 
 
 NEEDS_BROWSER = "the site asks for a check that needs a browser"
@@ -2063,7 +2088,7 @@ def test_numbers_of_5000_digits_in_an_error_do_no_harm(answer, words):
     assert told(read_answer(answer)[1]) == (ChatgptFreeError, words)
 
 
-# -------------------------------------------------------------------------- Answer: damaged bodies
+# --------------------------------------------------------------------------- Answer: damaged bodies
 
 
 TRANSCRIPTS = {
@@ -2124,7 +2149,7 @@ def test_damaged_pages_and_answers_raise_only_the_librarys_and_requests_exceptio
         text_of(ChatgptFree(SITE, session=StubSession(page, mutated(answer, chance))))
 
 
-# ---------------------------------------------------------------------------------- Answer: growth
+# ----------------------------------------------------------------------------------- Answer: growth
 
 HOSTILE_ERRORS = {
     "titles": "|<title|",
@@ -2200,7 +2225,7 @@ def test_reading_an_answer_takes_linear_time(hostile):
     assert_linear_time(read_in_blocks, hostile)
 
 
-# -------------------------------------------------------------- Requests: their fields and headers
+# --------------------------------------------------------------- Requests: their fields and headers
 
 
 def test_the_classic_request_is_that_of_the_plugin(mock):
@@ -2308,7 +2333,7 @@ def test_nonce_and_post_id_are_kept_between_calls(mock):
     assert [call.request.method for call in mock.calls] == ["GET", "POST", "POST"]
 
 
-# -------------------------------------------------------------------------------- Requests: models
+# --------------------------------------------------------------------------------- Requests: models
 
 
 MODELS = {  # and the bot that each names
@@ -2439,7 +2464,7 @@ def test_a_bot_with_a_blank_name_goes_by_its_number():
     assert ChatgptFree(SITE, session=StubSession(page)).list_models() == ["First", "2"]
 
 
-# ---------------------------------------------------- Requests: options, given once or with a call
+# ----------------------------------------------------- Requests: options, given once or with a call
 
 
 def stub_with_bots():
@@ -2681,7 +2706,7 @@ def test_a_search_is_made_as_the_page_has_it_unless_told(page, web_search, is_se
     assert ("frontend_web_search_active" in session.fields[-1]) is is_searching
 
 
-# ------------------------------------------------- Requests: mistakes are named before any request
+# -------------------------------------------------- Requests: mistakes are named before any request
 
 
 TAKING_OPTIONS = {  # each function that takes options, as a function of the options alone
@@ -2841,7 +2866,7 @@ def test_blanks_around_an_address_are_stripped(mock):
     assert (bot.url, bot.complete("Hi")) == (SITE, "Hello, wörld 🌍")
 
 
-# ----------------------------------------------------- Requests: refusals, and what is asked again
+# ------------------------------------------------------ Requests: refusals, and what is asked again
 
 
 EXPIRED = {
@@ -3266,7 +3291,7 @@ def test_after_an_error_the_object_can_be_used_again(mock):
     assert bot.complete("Hi") == "Hello, wörld 🌍"
 
 
-# ---------------------------------------------------------- Requests: hosts, secrets and redirects
+# ----------------------------------------------------------- Requests: hosts, secrets and redirects
 
 
 def redirect_to(url, status=302):
@@ -3597,7 +3622,7 @@ def test_an_answer_that_is_redirected_is_an_error_and_is_not_followed(mock, add_
     assert all(call.request.url.startswith(SITE + "/") for call in mock.calls)
 
 
-# ----------------------------------------------------- Requests: checks that only a browser passes
+# ------------------------------------------------------ Requests: checks that only a browser passes
 
 
 def add_ticket_answer(mock, **answer):
@@ -3716,7 +3741,7 @@ def test_a_check_of_the_sites_own_in_place_of_a_ticket_has_its_words(mock, statu
     assert actions(mock) == ["page", *ASKED_UP_TO["ticket"]]
 
 
-# -------------------------------------------------------------------------------- Requests: limits
+# --------------------------------------------------------------------------------- Requests: limits
 
 
 def too_many(**headers):
@@ -3777,7 +3802,7 @@ def test_a_quota_in_place_of_a_ticket_is_a_limit(mock, status):
     assert actions(mock) == ["page", *ASKED_UP_TO["ticket"]]
 
 
-# -------------------------------------------------------------------- Requests: sessions of others
+# --------------------------------------------------------------------- Requests: sessions of others
 
 
 def test_a_session_of_the_callers_keeps_its_headers_and_stays_open(mock, monkeypatch):
@@ -3914,7 +3939,7 @@ def test_a_session_that_names_what_it_takes_is_asked():
     assert ChatgptFree(SITE, session=PlainSession()).complete("Hi") == "Hello, wörld 🌍"
 
 
-# -------------------------------------------------------------- Requests: failures of the network
+# ---------------------------------------------------------------- Requests: failures of the network
 
 
 class OthersError(OSError):
@@ -4151,7 +4176,7 @@ def test_an_error_of_each_kind_after_some_text_is_an_incomplete_reply(kind):
         assert broken.__cause__ is error
 
 
-# ------------------------------------------------------ Requests: a time limit for the whole call
+# -------------------------------------------------------- Requests: a time limit for the whole call
 
 
 TOO_LONG = "the call took longer than max_time, 5 seconds"
@@ -4305,7 +4330,7 @@ def test_a_reply_without_a_search_has_no_sources():
     assert all_of(reply) == (Reply, "Hello, wörld 🌍", [], "stop")
 
 
-# ------------------------------------------------------------------------------------------ Client
+# ------------------------------------------------------------------------------------------- Client
 
 
 def test_the_attributes_are_those_of_gpt4free(mock):
@@ -4372,7 +4397,7 @@ def test_async_code_can_call_it_in_threads():
         assert asyncio.run(ask_together(bot)) == ["one", "two", "three"]
 
 
-# ------------------------------------------------------------- Client: errors, tracebacks, the log
+# -------------------------------------------------------------- Client: errors, tracebacks, the log
 
 
 def test_the_public_errors_are_all_kinds_of_one():
@@ -4553,7 +4578,7 @@ def test_a_client_whose_address_is_changed_asks_the_other_site(without_pauses):
         assert bot.complete("Hi") == "one"
 
 
-# ------------------------------------------------------------------------ Client: copies, pickling
+# ------------------------------------------------------------------------- Client: copies, pickling
 
 
 each_copy = pytest.mark.parametrize(
@@ -4665,13 +4690,6 @@ def conversations_of(site):
     """For each answer of the current protocol the number of its conversation: 0, 1, …"""
     ids = [form["conversation_uuid"] for form in streams_of(site)]
     return [list(dict.fromkeys(ids)).index(uuid) for uuid in ids]
-
-
-@pytest.fixture
-def greeter(protocol):
-    """A site that says hello, of either protocol."""
-    with Site(say_hello, LOCAL_PAGES[protocol]) as site:
-        yield site
 
 
 @pytest.fixture
@@ -5265,7 +5283,7 @@ def test_a_long_conversation_forgets_nothing_of_which_a_site_shows_15_messages(
         assert (message == asked[number]) is (number % questions > 0)
 
 
-# --------------------------------------------------------------------------- Images and web search
+# ---------------------------------------------------------------------------- Images and web search
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\n" * 9
 WEBP = b"RIFF\x0a\0\0\nWEBPVP8 "
@@ -5393,12 +5411,16 @@ def test_an_image_in_a_conversation_goes_with_its_own_message_only(mock):
     assert chat.messages[0] == {"role": "user", "content": "What is this?"}
 
 
-# ----------------------------------------------------------------------------- Screen: what is used
+# --------------------------------------------------------------------- Helpers: screen and notebook
 
 FOUND = [{"title": "Paris", "url": "https://example.org/?a=1&b=2"}]
 WAITING = "waiting for the answer ..."
-# Whatever `show` was given ends so, after some text or none.
+# What can end a shown answer before its end.
 ENDS = {"interrupt": KeyboardInterrupt(), "broken answer": IncompleteReplyError("it broke off")}
+
+
+# The element of a formula that MathJax typesets.
+PROCESS = 'class="tex2jax_process mathjax_process" dir="ltr"'
 
 
 def streamed(*texts, error=None, sources=(), clock=None, seconds=1.0):
@@ -5412,26 +5434,8 @@ def streamed(*texts, error=None, sources=(), clock=None, seconds=1.0):
     return Reply("".join(texts), sources, "stop")
 
 
-def run_python(*arguments, stdin="", **options):
-    """Run Python in a process of its own, where the module can be imported."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        encoding="utf-8",
-        check=False,
-        **{"cwd": HERE, **options},
-    )
-
-
 def html_of(text):
     return Reply(text)._repr_html_()
-
-
-def all_of(reply):
-    """Whatever a reply consists of."""
-    return type(reply), str(reply), reply.sources, reply.finish_reason
 
 
 WHOLE = (Reply, "Hello", FOUND, "stop")
@@ -5496,24 +5500,21 @@ def instead_of_rendering(monkeypatch):
 
 
 class IdleStream(io.StringIO):
-    """IDLE's window: a terminal without a file."""
+    """IDLE's window: it says that it is a terminal, and is no file."""
 
     def isatty(self):
         return True
 
 
-class TerminalStream(IdleStream):
-    """The output of a terminal."""
+class FileStream(io.StringIO):
+    """A file, which is no terminal."""
 
     def fileno(self):
         return 7
 
 
-class FileStream(TerminalStream):
-    """A file in place of a terminal."""
-
-    def isatty(self):
-        return False
+class TerminalStream(FileStream, IdleStream):
+    """The output of a terminal, which is both."""
 
 
 class BareStream:
@@ -5530,6 +5531,32 @@ class BareStream:
 
 def encoded_stream(encoding):
     return io.TextIOWrapper(io.BytesIO(), encoding, newline="\n")
+
+
+@pytest.fixture
+def when_printed(monkeypatch):
+    """A function that replaces a standard stream, and calls `action` when it is given `text`."""
+
+    def use(text, action, stream="stdout"):
+        class Screen(io.StringIO):
+            def write(self, given):
+                length = super().write(given)
+                if given == text:
+                    action()
+                return length
+
+        monkeypatch.setattr(sys, stream, Screen())
+
+    return use
+
+
+def fail_with(error):
+    """A function that raises this error, whatever it is given."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    return fail
 
 
 @pytest.fixture
@@ -5607,7 +5634,7 @@ def test_an_answer_that_has_not_begun_takes_no_place(notebook):
 
 
 def test_at_the_end_the_reply_is_displayed_and_then_what_grew_is_emptied(notebook):
-    """A console and an Output of ipywidgets take no changes; a notebook would be blank between."""
+    """A console and an Output of ipywidgets show no changes; a notebook would be blank between."""
     show(notebook.come("Hel", "lo", sources=FOUND))
     *_, reply, last = notebook.seen
     assert (all_of(reply), last) == (WHOLE, NOTHING)
@@ -5630,6 +5657,7 @@ def test_formulas_are_text_until_the_end(notebook):
 
 def test_an_answer_is_drawn_ten_times_a_second_at_most(notebook):
     show(notebook.come(*"x" * 256, seconds=1 / 64))  # four seconds, a draw at each 7th piece
+    # and the whole, and what gives way
     assert len(notebook.drawn) == 36 + 2
     assert notebook.displayed[1] == "x" * 256
 
@@ -5861,7 +5889,7 @@ def test_an_answer_is_returned_where_there_is_no_output_at_all(screen):
     assert show(["Hel", "lo"]) == "Hello"
 
 
-# -------------------------------------------------------------------------- Notebooks: what is used
+# ------------------------------------------------------------------------------------ Helpers: HTML
 
 LINK = 'rel="noopener noreferrer"'
 HTML_FRAME = ('<div class="markdown prose tex2jax_ignore mathjax_ignore" dir="auto">', "</div>")
@@ -5934,7 +5962,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize(("text", "html_text"), BLOCKS.values(), ids=BLOCKS)
-def test_so_are_blocks_and_code_is_read_from_left_to_right(text, html_text):
+def test_blocks_are_shown_as_html_and_code_from_left_to_right(text, html_text):
     assert inner_html(text) == html_text
 
 
@@ -5981,7 +6009,7 @@ def test_blocks_begin_where_their_language_does(text, html_text):
     assert inner_html(text) == html_text
 
 
-def test_so_does_a_table():
+def test_a_table_begins_where_its_language_does():
     right_to_left = '<table dir="rtl" style="margin-inline:0 auto">'
     assert inner_html("אב|a\n-|-").startswith(right_to_left)
     assert inner_html("a|אב\n-|-").startswith("<table>")
@@ -6036,8 +6064,6 @@ def test_a_hundred_sources_are_listed():
 
 # ----------------------------------------------------------------------------------------- Formulas
 
-PROCESS = 'class="tex2jax_process mathjax_process" dir="ltr"'
-
 
 def inline_formula(formula):
     return paragraph(rf"a <span {PROCESS}>\({formula}\)</span> b")
@@ -6075,7 +6101,7 @@ def test_a_formula_is_given_to_mathjax(text, html_text):
 
 
 @pytest.mark.parametrize("name", ["alignat", "eqnarray", "equation", "flalign", "multline"])
-def test_so_is_an_environment_of_any_kind(name):
+def test_an_environment_of_any_kind_is_given_to_mathjax(name):
     environment = rf"\begin{{{name}}}x\end{{{name}}}"
     assert inner_html(environment) == display_formula(environment)
 
@@ -6123,26 +6149,26 @@ def test_a_formula_that_does_more_than_typeset_stays_text(command):
 
 
 @pytest.mark.parametrize("form", ["a ${}$", r"\[{}\]", "$${}$$", r"\begin{align}{}\end{align}"])
-def test_so_does_one_of_any_form(form):
+def test_an_unsafe_formula_of_any_form_stays_text(form):
     html_text = html_of(form.replace("{}", r"\href{x}{y}"))
     assert r"\href{x}{y}" in html_text and "_process" not in html_text
 
 
-# What is typeset, and the least beyond it that is not.
+# What is typeset, and what is not: where something is counted, the first beyond its limit.
 COSTLY_TEX = {
     "length": ("a" * 1996, "a" * 1997),
     "braces": ("{" * 30 + "a" + "}" * 30, "{" * 31 + "a" + "}" * 31),
     "braces in turn": ("{a}" * 100, "{a" * 31),
     "escaped braces": (r"\{" * 40, r"\\{" * 31),
     "brackets of any size": (r"\left(" * 30, r"\left(" * 31),
-    "environments": (r"\begin{matrix}" * 29, r"\begin{matrix}" * 31),
+    "environments": (r"\begin{matrix}" * 29, r"\begin{matrix}" * 30),
     "sizes": (r"\tiny a" * 30, r"\tiny a" * 31),
     "styles": (r"\displaystyle a" * 30, r"\displaystyle a" * 31),
     "chemistry": (r"\ce{" + "H" * 191 + "}", r"\ce{" + "H" * 192 + "}"),
     "units": (r"\pu{" + "m" * 191 + "}", r"\pu{" + "m" * 192 + "}"),
     "columns": (r"\begin{alignat}{99}a", r"\begin{alignat}{100}a"),
     "columns behind an option": (r"\begin{alignedat}[t]{99}a", r"\begin{alignedat}[t] {100}a"),
-    "any number": ("x^{99999999}", "x^{999999999}"),
+    "a number of nine digits": ("x^{99999999}", "x^{999999999}"),
     "comment": (r"50\% {}", "{%}\n"),
     "area": (r"\hline", r"\rule{9em}{9em}"),
     "text as it is": (r"\text{a}", r"\verb|a|"),
@@ -6185,6 +6211,7 @@ MATHJAX = {
 
 @pytest.mark.parametrize("text", MATHJAX.values(), ids=MATHJAX)
 def test_mathjax_gets_nothing_but_the_formulas_that_were_found(text):
+    # the class of the answer's own is shown, as text
     assert "_process" not in re.sub("&lt;.*?&gt;", "", inner_html(text))
 
 
@@ -6221,7 +6248,6 @@ HOSTILE = {
     "picture in its text": "![<img src=x onerror=x()>](https://a.example)",
     "picture with an attribute": '![x](https://a.example/"onerror="x() "\\" onerror=\\"x()")',
     "picture in a link": "[![x](javascript:x())](javascript:x())",
-    "code in colours": "```python\n'''<img src=x onerror=x()>\n```",
     "table": '| <br><img src=x onerror=x()> |\n|-:"onclick=x()|\n| $<img src=x onerror=x()>$ |',
     "formula": "\\(</span><img src=x onerror=x()>\\)",
     "environment": "\\begin{align}\n</div><img src=x onerror=x()>\n\\end{align}",
@@ -6232,8 +6258,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_answer_comes_out_harmless(text, colours):
+def test_a_hostile_answer_comes_out_harmless(text):
     assert DANGEROUS.findall(html_of(text)) == []
+
+
+def test_hostile_code_in_colours_comes_out_harmless(colours):
+    html_text = html_of("```python\nreturn '''<img src=x onerror=x()>\n```")
+    assert RETURN in html_text
+    assert DANGEROUS.findall(html_text) == []
 
 
 # ------------------------------------------------------------------------------- Plain text instead
@@ -6315,12 +6347,13 @@ def test_code_has_no_colours_where_a_package_is_missing(colours, monkeypatch, pa
 
 
 def test_code_is_highlighted_once_though_its_answer_grows(colours, monkeypatch):
+    """Then the package is not asked any more."""
     assert RETURN in html_of("```python\nreturn growing\n```\n")
     monkeypatch.setitem(sys.modules, "pygments", None)
     assert RETURN in html_of("```python\nreturn growing\n```\nmore")
 
 
-# ---------------------------------------------------- Demo site and command line: what is used
+# -------------------------------------------------------------- Helpers: demo site and command line
 
 POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="signals, links, terminals of POSIX")
 COMMAND = [sys.executable, "-m", "chatgptfree"]  # where HERE is the working directory
@@ -6368,32 +6401,6 @@ def keyboard(monkeypatch):
         monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
 
     return use
-
-
-@pytest.fixture
-def when_printed(monkeypatch):
-    """A function: something is done when a standard stream has been given a certain text."""
-
-    def use(text, action, stream="stdout"):
-        class Screen(io.StringIO):
-            def write(self, given):
-                length = super().write(given)
-                if given == text:
-                    action()
-                return length
-
-        monkeypatch.setattr(sys, stream, Screen())
-
-    return use
-
-
-def fail_with(error):
-    """A function that raises this error, whatever it is given."""
-
-    def fail(*arguments, **options):
-        raise error
-
-    return fail
 
 
 def exit_status(*arguments):
@@ -6493,7 +6500,7 @@ def demo_answer_to(prompt):
     return DEMO_ANSWER.replace("Hello", prompt)
 
 
-# ----------------------------------------------------------------------------------- The demo site
+# ------------------------------------------------------------------------------------ The demo site
 
 
 def test_the_demo_site_quotes_the_prompt_until_it_is_left(without_pauses):
@@ -6560,11 +6567,13 @@ def demo_failure(error):
     return caught.value
 
 
+@pytest.mark.parametrize("is_subclass", [False, True], ids=["itself", "a subclass"])
 @pytest.mark.parametrize("kind", ERRORS)
-def test_the_demo_site_fails_with_every_error_of_the_library(kind, without_pauses):
+def test_the_demo_site_fails_with_every_error_of_the_library(kind, is_subclass, without_pauses):
     """But for a page without a chat: it has one."""
+    raised = type("Own", (kind,), {}) if is_subclass else kind
     told_kind = ChatgptFreeError if kind is ChatNotFoundError else kind
-    assert type(demo_failure(kind("Out of order"))) is told_kind
+    assert type(demo_failure(raised("Out of order"))) is told_kind
 
 
 # What the answer of a demo site raises: the words and the text of what its client raises.
@@ -6625,7 +6634,7 @@ def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, without_paus
         assert ChatgptFree(url).complete("hello") == "HELLO"
 
 
-# --------------------------------------------------------------------------- Command line: options
+# ---------------------------------------------------------------------------- Command line: options
 
 
 @pytest.mark.parametrize(
@@ -6826,7 +6835,7 @@ def test_help_names_no_password(help_at, monkeypatch):
     assert "secret" not in help_at(80)
 
 
-# -------------------------------------------------------------------------- Command line: --debug
+# ---------------------------------------------------------------------------- Command line: --debug
 
 
 @pytest.fixture
@@ -6862,7 +6871,7 @@ def test_debug_goes_to_standard_error(log_put_back, capsys, mock):
     assert log.endswith("chatgptfree: the answer is whole, with 14 characters\n")
 
 
-# ---------------------------------------------------------------------------- Command line: errors
+# ----------------------------------------------------------------------------- Command line: errors
 
 
 def test_an_error_is_one_line_and_exit_status_1_and_what_had_come_stays(mock, capsys):
@@ -7057,7 +7066,7 @@ def test_an_option_that_the_bot_does_not_offer_is_exit_status_2(option, mock, ca
     assert capsys.readouterr().err == f"chatgptfree: {words}\n"
 
 
-# ---------------------------------------------------------------------------- Command line: --chat
+# ----------------------------------------------------------------------------- Command line: --chat
 
 
 def said(*contents):
@@ -7481,7 +7490,7 @@ def test_a_signal_ends_a_process_that_waits_with_its_exit_status():
         assert process.returncode == 128 + signal.SIGTERM
 
 
-# ------------------------------------------------------------------- Command line: pipes and files
+# -------------------------------------------------------------------- Command line: pipes and files
 
 
 # What standard input holds: the prompt that is sent with "Review:".
@@ -7621,7 +7630,7 @@ def test_what_an_output_cannot_encode_of_the_models_is_replaced(mock, monkeypatc
     assert stdout.buffer.getvalue() == b"Bot ?\n"
 
 
-# -------------------------------------------------------------------------- Command line: terminal
+# --------------------------------------------------------------------------- Command line: terminal
 
 
 @POSIX_ONLY
@@ -7852,7 +7861,7 @@ def test_the_command_has_the_distributions_name_too():
     assert "chatgptfree = chatgptfree:main" in commands
 
 
-# ------------------------------------------------------------------------------------- Connections
+# -------------------------------------------------------------------------------------- Connections
 
 
 PIECES = [chunk("one "), chunk("two "), chunk("three") + DONE]
@@ -8153,7 +8162,7 @@ def test_what_follows_a_failed_page_ticket_or_answer_is_nobodys(where):
         assert [bot.complete(question) for question in "34"] == ["answer to 3", "answer to 4"]
 
 
-# ------------------------------------------------------------------------------- Idle connections
+# --------------------------------------------------------------------------------- Idle connections
 
 
 @pytest.mark.parametrize(
@@ -8218,7 +8227,7 @@ def test_a_callers_session_keeps_its_adapters_and_connections(clock, patient):
         assert site.connections == 1
 
 
-# ----------------------------------------------------------- Connections that break, and time-outs
+# ------------------------------------------------------------ Connections that break, and time-outs
 
 
 def cut_between_chunks(handler):
@@ -8446,7 +8455,7 @@ def test_the_refusal_of_a_proxy_is_not_the_sites(scheme, monkeypatch):
         ChatgptFree(f"{scheme}://site.example/").complete("Hi", proxy=proxy.url)
 
 
-# -------------------------------------------------------- Bodies: compressed, of unreasonable size
+# --------------------------------------------------------- Bodies: compressed, of unreasonable size
 
 
 def gzipped(*texts, members=False):
@@ -8643,7 +8652,7 @@ def test_memory_stays_constant_but_for_the_text_itself():
     assert peak_of(3_000) - peak_of(1_000) < 2_000 * len("word ") * 6
 
 
-# ----------------------------------------------------------------------------------------- Threads
+# ------------------------------------------------------------------------------------------ Threads
 
 
 @PROTOCOLS
@@ -8872,7 +8881,7 @@ def test_who_has_no_time_out_waits_for_another_threads_look(timeout, waits):
         assert len(site.pages()) == 1
 
 
-# -------------------------------------------------------------------------------------- Generators
+# --------------------------------------------------------------------------------------- Generators
 
 
 def test_a_generator_that_is_not_started_makes_no_request():
@@ -8965,7 +8974,7 @@ def test_an_abandoned_answer_closes_its_connection_at_once(abandon, framing):
         assert bot.complete("Hello again") == "Hello again"
 
 
-# ------------------------------------------------------------------------------------------- Forks
+# -------------------------------------------------------------------------------------------- Forks
 
 
 # The site of the test has threads.
@@ -9030,7 +9039,7 @@ def test_a_child_forked_during_a_look_at_the_page_looks_itself(fork):
         assert early.result() == "one"
 
 
-# ------------------------------------------------------------------------------------------ README
+# ------------------------------------------------------------------------------------------- README
 
 
 def readme_text():
@@ -9071,7 +9080,7 @@ def test_the_readmes_changes_begin_with_this_version():
     assert newest == chatgptfree.__version__
 
 
-# ------------------------------------------------------------------------------- The file itself
+# ---------------------------------------------------------------------------------- The file itself
 
 
 def test_importing_loads_hardly_more_modules_than_requests():
@@ -9183,7 +9192,7 @@ def test_the_docstring_has_an_example_that_runs(name, without_pauses):
     assert results.attempted > 0
 
 
-# --------------------------------------------------------------------------------------- Packaging
+# ---------------------------------------------------------------------------------------- Packaging
 
 # Builds the archive of the sources, and the wheel that pip makes of it. `requests` is hidden: it
 # isn't there when pip builds the project in an environment of its own.
