@@ -6642,7 +6642,7 @@ def test_the_demo_site_is_reached_where_a_proxy_is_set(monkeypatch, without_paus
     [(["Hello"], b""), ([], b"Hello, file\n"), ([], b"")],
     ids=["argument", "standard input", "nothing"],
 )
-def test_the_answer_is_printed_with_a_newline(
+def test_the_prompt_of_the_demo_is_an_argument_standard_input_or_hello(
     arguments, stdin, capsys, without_pauses, standard_input
 ):
     standard_input(stdin)
@@ -6762,7 +6762,11 @@ def stall_in_the_page(handler):
     stall(handler)
 
 
-@pytest.mark.parametrize(("asked", "page"), [("--models", stall), ("Hi", stall_in_the_page)])
+@pytest.mark.parametrize(
+    ("asked", "page"),
+    [("--models", stall), ("Hi", stall_in_the_page)],
+    ids=["before the page", "in the page"],
+)
 def test_a_timeout_is_kept_and_named(asked, page, capsys):
     with Site(stall, page) as site:
         assert main(["--url", site.url, "--timeout", "0.05", asked]) == 1
@@ -6809,6 +6813,7 @@ def help_at(monkeypatch, capsys):
 
 def test_help_names_each_option(help_at):
     named = re.findall(r"^  (?:-\w(?: \w+)?, )?--([\w-]+)", help_at(80), re.MULTILINE)
+    # the first is `--help`
     assert named[1:] == [
         *["url", "model", "models", "system", "image", "search", "chat", "proxy", "timeout"],
         *["max-time", "cookie", "header", "demo", "debug", "version"],
@@ -6977,7 +6982,7 @@ NO_FILE = (
 )
 
 WRONG_USAGE = {
-    "option": (["--nonsense"], "there is no option --nonsense"),
+    "unknown option": (["--nonsense"], "there is no option --nonsense"),
     "time-out of words": (["--timeout", "soon"], "argument --timeout: invalid float value: 'soon'"),
     "cookie": (["--cookie", "s3cret"], "argument --cookie: must be NAME=VALUE"),
     "cookie without a name": (["--cookie", "=s3cret"], "argument --cookie: must be NAME=VALUE"),
@@ -7079,10 +7084,7 @@ def saved(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-ANN = said("My name is Ann.", "Hello Ann.")
-YES = [*ANN, *said("And?", "Yes.")]
-SYSTEM = [{"role": "system", "content": "Be terse."}]
-ANN_AND_QUESTION = "User: My name is Ann.\nAssistant: Hello Ann.\nUser: And?\nAssistant:"
+YES = [*ASKED_BEFORE, *said("And?", "Yes.")]
 
 
 @pytest.fixture
@@ -7091,7 +7093,7 @@ def chat_file(tmp_path):
     folder = tmp_path / "chats"
     folder.mkdir()
     path = folder / "ann.json"
-    path.write_text(json.dumps(ANN), encoding="utf-8")
+    path.write_text(json.dumps(ASKED_BEFORE), encoding="utf-8")
     return path
 
 
@@ -7123,7 +7125,7 @@ def test_a_conversation_is_saved_in_a_new_file(mock, capsys, chat_file, ask_with
 
 def test_a_saved_conversation_goes_on_and_is_saved_again(yes, chat_file, ask_with):
     assert ask_with("And?") == 0
-    assert forms(yes)[0]["message"] == ANN_AND_QUESTION
+    assert forms(yes)[0]["message"] == dialogue_text(YES[:-1])
     assert saved(chat_file) == YES
 
 
@@ -7131,10 +7133,10 @@ TERSE = ["--system", "Be terse."]
 
 # The system text of the file, the options, and the system text that is sent and saved.
 SYSTEM_TEXTS = {
-    "saved": (SYSTEM, [], SYSTEM),
-    "given": ([], TERSE, SYSTEM),
-    "in its place": ([{"role": "system", "content": "Be verbose."}], TERSE, SYSTEM),
-    "taken away": (SYSTEM, ["--system", ""], []),
+    "saved": ([INSTRUCTIONS], [], [INSTRUCTIONS]),
+    "given": ([], TERSE, [INSTRUCTIONS]),
+    "in its place": ([{"role": "system", "content": "Be verbose."}], TERSE, [INSTRUCTIONS]),
+    "taken away": ([INSTRUCTIONS], ["--system", ""], []),
 }
 
 
@@ -7142,9 +7144,9 @@ SYSTEM_TEXTS = {
 def test_a_given_system_text_stands_in_place_of_the_saved_one(
     old, options, new, yes, chat_file, ask_with
 ):
-    chat_file.write_text(json.dumps([*old, *ANN]), encoding="utf-8")
+    chat_file.write_text(json.dumps([*old, *ASKED_BEFORE]), encoding="utf-8")
     assert ask_with(*options, "And?") == 0
-    assert forms(yes)[0]["message"] == format_prompt([*new, *YES[:-1]])
+    assert forms(yes)[0]["message"] == dialogue_text([*new, *YES[:-1]])
     assert saved(chat_file) == [*new, *YES]
 
 
@@ -7157,14 +7159,14 @@ def test_an_empty_file_is_a_new_conversation(yes, chat_file, ask_with):
 def test_what_had_come_of_a_broken_answer_is_saved(mock, chat_file, ask_with):
     add_classic(mock, chunk("Well") + data({"error": {"message": "Overloaded"}}))
     assert ask_with("And?") == 1
-    assert saved(chat_file) == [*ANN, *said("And?", "Well")]
+    assert saved(chat_file) == [*ASKED_BEFORE, *said("And?", "Well")]
 
 
 def test_a_question_that_fails_changes_nothing(mock, chat_file, ask_with):
     before = chat_file.stat()
     add_classic(mock, {"status": 500, "body": "Out of order"})
     assert ask_with("And?") == 1
-    assert (chat_file.stat().st_ino, saved(chat_file)) == (before.st_ino, ANN)
+    assert (chat_file.stat().st_ino, saved(chat_file)) == (before.st_ino, ASKED_BEFORE)
 
 
 NO_CONVERSATIONS = {
@@ -7289,7 +7291,10 @@ def test_the_file_keeps_its_permissions(yes, chat_file, ask_with):
 
 @pytest.fixture
 def ask_on_full_disk(chat_file, ask_with):
-    """As `ask_with`, but no file can be longer than that of the conversation and half a message."""
+    """As `ask_with`, but no file can be longer than that of the conversation and half a message.
+
+    So a write fails within what is written, as where a disk is full.
+    """
     resource = pytest.importorskip("resource", reason="there are no limits of POSIX")
 
     def ask(*arguments):
@@ -7322,6 +7327,7 @@ def test_the_exit_status_is_that_of_the_answer_where_nothing_can_be_saved(
 ):
     add_classic(mock, chunk("Well") + chunk("no") + DONE)
     when_printed("no", fail_with(KeyboardInterrupt()))
+    # that of Ctrl-C
     assert ask_on_full_disk("And?") == 130
     assert capsys.readouterr().err.startswith("chatgptfree: what was said is not saved in ")
 
@@ -7330,9 +7336,10 @@ def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
     chat_file, ask_with, keyboard, capsys, without_pauses
 ):
     def answer(prompt):
+        # while it is a folder, nothing can be saved in it
         if "two" in prompt:
             chat_file.rmdir()
-            chat_file.write_text(json.dumps(ANN))
+            chat_file.write_text(json.dumps(ASKED_BEFORE))
         else:
             chat_file.unlink()
             chat_file.mkdir()
@@ -7341,7 +7348,7 @@ def test_a_conversation_that_cannot_be_saved_goes_on_and_loses_nothing(
     keyboard("one", "two", "quit")
     with demo_site(answer) as url:
         assert ask_with("--url", url) == 0
-    assert saved(chat_file) == [*ANN, *said("one", "Yes.", "two", "Yes.")]
+    assert saved(chat_file) == [*ASKED_BEFORE, *said("one", "Yes.", "two", "Yes.")]
     printed, words = capsys.readouterr()
     assert (printed, words.count(f"is not saved in {chat_file}: ")) == ("Yes.\nYes.\n", 1)
 
@@ -7357,7 +7364,7 @@ def test_where_the_file_is_gone_all_is_written(chat_file, ask_with, without_paus
 
 
 @pytest.mark.parametrize(
-    ("options", "system"), [([], []), (TERSE, SYSTEM)], ids=["plain", "system"]
+    ("options", "system"), [([], []), (TERSE, [INSTRUCTIONS])], ids=["plain", "system"]
 )
 def test_the_turns_of_another_command_on_the_same_file_are_kept(
     options, system, chat_file, ask_with, keyboard, without_pauses
@@ -7373,7 +7380,7 @@ def test_the_turns_of_another_command_on_the_same_file_are_kept(
     with demo_site(answer) as url:
         assert ask_with("--url", url, *options) == 0
     turns = said("other", "Yes.", "one", "Yes.", "two", "Yes.")
-    assert saved(chat_file) == [*system, *ANN, *turns]
+    assert saved(chat_file) == [*system, *ASKED_BEFORE, *turns]
 
 
 def test_what_another_command_made_of_the_file_is_not_overwritten(
@@ -7412,7 +7419,7 @@ def test_one_command_at_a_time_saves_in_a_folder(yes, monkeypatch, chat_file, as
 
 
 @pytest.fixture
-def interrupted_answer(mock):
+def three_pieces(mock):
     """The site answers in three pieces."""
     add_classic(mock, chunk("one ") + chunk("two") + chunk(" three") + DONE)
 
@@ -7420,19 +7427,19 @@ def interrupted_answer(mock):
 @POSIX_ONLY
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_or_a_signal_to_end_saves_what_had_come_and_is_the_exit_status(
-    name, interrupted_answer, chat_file, ask_with, when_printed
+    name, three_pieces, chat_file, ask_with, when_printed
 ):
     number = getattr(signal, name)
     before = signal.getsignal(number)
     when_printed("two", lambda: signal.raise_signal(number))
     assert ask_with("And?") == 128 + number
-    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+    assert saved(chat_file) == [*ASKED_BEFORE, *said("And?", "one two")]
     assert signal.getsignal(number) is before
 
 
 @POSIX_ONLY
 def test_a_second_signal_does_not_end_the_saving(
-    interrupted_answer, monkeypatch, chat_file, ask_with, when_printed
+    three_pieces, monkeypatch, chat_file, ask_with, when_printed
 ):
     """A terminal that is closed can send two."""
     replace = os.replace
@@ -7444,7 +7451,7 @@ def test_a_second_signal_does_not_end_the_saving(
     monkeypatch.setattr(os, "replace", replace_after_another)
     when_printed("two", lambda: signal.raise_signal(signal.SIGTERM))
     assert ask_with("And?") == 128 + signal.SIGTERM
-    assert saved(chat_file) == [*ANN, *said("And?", "one two")]
+    assert saved(chat_file) == [*ASKED_BEFORE, *said("And?", "one two")]
 
 
 @POSIX_ONLY
@@ -7454,7 +7461,7 @@ def test_a_second_signal_does_not_end_the_saving(
     ids=["ignored", "the caller's"],
 )
 def test_a_signal_that_does_not_end_a_process_does_not_end_the_command(
-    name, handler, interrupted_answer, chat_file, ask_with, when_printed
+    name, handler, three_pieces, chat_file, ask_with, when_printed
 ):
     number = getattr(signal, name)
     when_printed("two", lambda: signal.raise_signal(number))
@@ -7464,10 +7471,11 @@ def test_a_signal_that_does_not_end_a_process_does_not_end_the_command(
         assert signal.getsignal(number) is handler
     finally:
         signal.signal(number, before)
-    assert saved(chat_file) == [*ANN, *said("And?", "one two three")]
+    assert saved(chat_file) == [*ASKED_BEFORE, *said("And?", "one two three")]
 
 
 def test_in_another_thread_the_command_sets_no_handlers(yes, chat_file, ask_with):
+    """Python would refuse it."""
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(ask_with, "And?").result(20) == 0
     assert saved(chat_file) == YES
@@ -7574,22 +7582,22 @@ def test_an_image_in_a_pipe_says_how_it_goes_along(standard_input, capsys):
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
-# The streams that are closed: the arguments, the exit status, and what is printed on the others.
-CLOSED_STREAMS = {
-    "stdin": (["--demo", "-"], 0, (DEMO_ANSWER + "\n", "")),
-    "stdout": (["--chat", "", "Hi"], 2, ("", f"chatgptfree: {NO_FILE_NAME}\n")),
-    "stderr": (["--chat", "", "Hi"], 2, ("", "")),
-}
+# A stream that is closed, the arguments, the exit status, and what is printed on the others.
+CLOSED_STREAMS = [
+    ("stdin", ["--demo", "-"], 0, (DEMO_ANSWER + "\n", "")),
+    ("stdout", ["--chat", "", "Hi"], 2, ("", f"chatgptfree: {NO_FILE_NAME}\n")),
+    ("stderr", ["--chat", "", "Hi"], 2, ("", "")),
+]
 
 
 # what stands in for a closed stream is never closed
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@pytest.mark.parametrize(("closed", "rest"), CLOSED_STREAMS.items(), ids=CLOSED_STREAMS)
-def test_closed_standard_streams_confuse_nothing(closed, rest, monkeypatch, capsys, without_pauses):
-    """Python has None in their place."""
-    arguments, status, printed = rest
-    for name in closed.split():
-        monkeypatch.setattr(sys, name, None)
+@pytest.mark.parametrize(("stream", "arguments", "status", "printed"), CLOSED_STREAMS)
+def test_the_command_works_where_a_standard_stream_is_closed(
+    stream, arguments, status, printed, monkeypatch, capsys, without_pauses
+):
+    """Python has None in its place."""
+    monkeypatch.setattr(sys, stream, None)
     assert main(arguments) == status
     assert capsys.readouterr() == printed
 
@@ -7707,7 +7715,7 @@ def test_ctrl_c_at_the_prompt_goes_on_where_a_line_was_typed_and_else_leaves(
 
 @POSIX_ONLY
 @NEEDS_READLINE
-def test_ctrl_c_and_the_real_readline():
+def test_ctrl_c_takes_a_line_of_the_real_readline_away_and_leaves_at_an_empty_one():
     with Site(echo_history) as site:
         terminal = Terminal("--url", site.url)
         terminal.wait_for("> ")
@@ -7752,7 +7760,7 @@ def test_a_signal_to_end_ends_a_conversation(mock, keyboard, when_printed):
     keyboard("one", "two", "quit")
     add_classic(mock, CLASSIC_ANSWER, CLASSIC_ANSWER)
     when_printed("Hello", lambda: signal.raise_signal(signal.SIGTERM))
-    assert main(["--url", SITE]) == 143
+    assert main(["--url", SITE]) == 128 + signal.SIGTERM
     assert [form["message"] for form in forms(mock)] == ["one"]
 
 
@@ -7814,13 +7822,6 @@ def test_what_a_site_sends_cannot_steer_a_terminal(mock, monkeypatch):
 # ----------------------------------------------------------------- Command line: the file by itself
 
 
-def settings():
-    """What setup.cfg says."""
-    parser = configparser.ConfigParser()
-    parser.read(HERE / "setup.cfg", encoding="utf-8")
-    return parser
-
-
 def test_the_exit_status_of_an_application_made_by_zipapp_is_not_lost(monkeypatch):
     """It drops what `main()` returns."""
     monkeypatch.setattr(sys, "argv", ["app.pyz", "--url", "site.example", "Hi"])
@@ -7840,25 +7841,6 @@ def test_a_shell_can_run_the_file(tmp_path):
     environment = {**os.environ, "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])}
     result = subprocess.run([script, "Hi"], capture_output=True, text=True, env=environment)
     assert result.stdout == f"{script} Hi\n"
-
-
-def test_the_script_metadata_says_what_setup_cfg_does():
-    """`uv run` and `pipx run` read it, in the form of PEP 723."""
-    text = pathlib.Path(MODULE).read_text(encoding="utf-8")
-    (block,) = re.findall(r"(?m)^# /// script\n((?:#.*\n)+?)# ///$", text)
-    metadata = dict(re.findall(r"# (\S+) = (.+)", block))
-    options = settings()["options"]
-    needed = [line.replace(" ", "") for line in options["install_requires"].split("\n") if line]
-    assert json.loads(metadata["requires-python"]) == options["python_requires"]
-    assert json.loads(metadata["dependencies"]) == needed
-
-
-def test_the_command_has_the_distributions_name_too():
-    """`uvx` and `pipx run` look for it."""
-    config = settings()
-    commands = config["options.entry_points"]["console_scripts"].split("\n")
-    assert f"{config['metadata']['name']} = chatgptfree:main" in commands
-    assert "chatgptfree = chatgptfree:main" in commands
 
 
 # -------------------------------------------------------------------------------------- Connections
@@ -7951,11 +7933,10 @@ def test_a_json_answer_gives_its_connection_back_too(send, patient):
 
 
 def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment(patient):
-    logged = threading.Event()
-
     def answer(handler, form):
         handler.send_chunked(chunk("Hello") + DONE, end=False)
-        logged.wait(0.01)  # the site writes its log
+        # as where the site writes its log first
+        select.select([], [], [], 0.01)
         handler.wfile.write(b"0\r\n\r\n")
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
@@ -8062,9 +8043,9 @@ def whole_response(body, status="200 OK"):
 CHALLENGED = b"CF-Mitigated: challenge\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"
 WITHOUT_BODY = {
-    "103": HINTS + CHALLENGED,
-    "204": b"HTTP/1.1 204 No Content\r\n" + CHALLENGED,
-    "304": b"HTTP/1.1 304 Not Modified\r\n" + CHALLENGED,
+    "103 with a check": HINTS + CHALLENGED,
+    "204 with a check": b"HTTP/1.1 204 No Content\r\n" + CHALLENGED,
+    "304 with a check": b"HTTP/1.1 304 Not Modified\r\n" + CHALLENGED,
     "empty 429": whole_response("", "429 Oh"),
 }
 # After a check, a limit or some text the chat is not looked up again: the next question is the next
@@ -8076,7 +8057,7 @@ NOT_LOOKED_UP = {
     "JSON limit": whole_response(json.dumps(TOKEN_LIMIT)),
     "broken answer": whole_response(HI),
 }
-# Where it is, the question of another thread can come first.
+# After these it is: so a question of another thread may be the next request.
 LOOKED_UP = {
     "103": HINTS + b"\r\n",
     "500": whole_response("oops", "500 Oh"),
@@ -8101,7 +8082,7 @@ def assert_nobody_gets_anothers_answer(stray, session=None, threads=1, questions
     def answer(handler, form):
         is_even = int(form["message"]) % 2 == 0
         answer = whole_response(chunk(f"answer to {form['message']}") + DONE)
-        send_with_stray(handler, stray * is_even, answer)
+        send_with_stray(handler, stray if is_even else b"", answer)
 
     def ask(number):
         try:
@@ -8201,6 +8182,7 @@ def test_an_answer_in_progress_goes_on_when_others_get_new_connections(clock, pa
             clock.now += 10
         short_is_done.set()
         assert list(long) == ["two"]
+        # one for the long answer, and one for each short one
         assert site.connections == 3
 
 
@@ -8265,7 +8247,7 @@ def break_gzip(handler):
     cut_gzip(handler, b"junk" * 9)
 
 
-def too_short(handler):
+def cut_before_the_length(handler):
     raw = (chunk("Hello") + chunk(" wörld")).encode()
     handler.head(Content_Length=str(len(raw) + 50))
     handler.wfile.write(raw)
@@ -8282,9 +8264,10 @@ COUNTS_BYTES = pytest.mark.skipif(URLLIB3 < (2,), reason="urllib3 before 2 count
         pytest.param(cut_between_chunks, LOST, id="between chunks"),
         pytest.param(cut_in_chunk, LOST, id="in a chunk"),
         pytest.param(spoil_chunk, LOST, id="a chunk without size"),
-        pytest.param(too_short, LOST, id="before the length", marks=COUNTS_BYTES),
+        pytest.param(cut_before_the_length, LOST, id="before the length", marks=COUNTS_BYTES),
         pytest.param(cut_in_character, "", id="in a character"),
         pytest.param(cut_gzip, "", id="in gzip"),
+        # in words of urllib3 that differ
         pytest.param(break_gzip, ".*", id="junk in gzip"),
     ],
 )
@@ -9193,6 +9176,33 @@ def test_the_docstring_has_an_example_that_runs(name, without_pauses):
 
 
 # ---------------------------------------------------------------------------------------- Packaging
+
+
+def settings():
+    """What setup.cfg says."""
+    parser = configparser.ConfigParser()
+    parser.read(HERE / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_the_script_metadata_says_what_setup_cfg_does():
+    """`uv run` and `pipx run` read it, in the form of PEP 723."""
+    text = pathlib.Path(MODULE).read_text(encoding="utf-8")
+    (block,) = re.findall(r"(?m)^# /// script\n((?:#.*\n)+?)# ///$", text)
+    written = dict(re.findall(r"# (\S+) = (.+)", block))
+    options = settings()["options"]
+    needed = [line.replace(" ", "") for line in options["install_requires"].split("\n") if line]
+    assert json.loads(written["requires-python"]) == options["python_requires"]
+    assert json.loads(written["dependencies"]) == needed
+
+
+def test_the_command_has_the_distributions_name_too():
+    """`uvx` and `pipx run` look for it."""
+    config = settings()
+    commands = config["options.entry_points"]["console_scripts"].split("\n")
+    assert f"{config['metadata']['name']} = chatgptfree:main" in commands
+    assert "chatgptfree = chatgptfree:main" in commands
+
 
 # Builds the archive of the sources, and the wheel that pip makes of it. `requests` is hidden: it
 # isn't there when pip builds the project in an environment of its own.
