@@ -730,6 +730,19 @@ def stall(handler, *_):
     handler.wait_for_hang_up()
 
 
+def in_turn(*pages):
+    """A page that is one of these after another, and then the last again and again."""
+    left = list(pages)
+
+    def page(handler):
+        now = left.pop(0) if len(left) > 1 else left[0]
+        if callable(now):
+            return now(handler)
+        return handler.whole(now)
+
+    return page
+
+
 @pytest.fixture
 def without_pauses(monkeypatch):
     """The demo site answers without its pauses, the only ones of the module."""
@@ -3437,8 +3450,7 @@ def test_no_spelling_of_another_host_gets_a_request(location, named):
 def test_a_backslash_makes_a_path_of_what_follows(location, path):
     with Site(echo_classic) as stranger, Site(echo_classic) as site:
         ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
-        moves = iter([redirect_to(location.format(**ports))])
-        site.page = lambda handler: next(moves, lambda it: it.whole(CLASSIC_PAGE))(handler)
+        site.page = in_turn(redirect_to(location.format(**ports)), CLASSIC_PAGE)
         assert ChatgptFree(site.url).complete("Hi") == "Hi"
         assert site.pages() == ["/", path.format(**ports)]
         assert stranger.asked == []
@@ -3446,15 +3458,8 @@ def test_a_backslash_makes_a_path_of_what_follows(location, path):
 
 @PROTOCOLS
 def test_a_password_in_the_address_goes_into_auth_and_nothing_else(answer, page):
-    moved = threading.Event()
-
-    def first(handler):
-        if moved.is_set():
-            return handler.whole(page)
-        moved.set()
-        return redirect_to(site.url + "/help/")(handler)
-
-    with Site(answer, first) as site:
+    with Site(answer) as site:
+        site.page = in_turn(redirect_to(site.url + "/help/"), page)
         assert ChatgptFree(with_password(site)).complete("Hello you") == "Hello you"
         assert {headers["Authorization"] for _, _, headers, _ in site.asked} == {
             "Basic bWU6cEBzcy1zZWNyZXQ="
@@ -8486,6 +8491,7 @@ def test_a_body_in_an_encoding_that_cannot_be_read_is_an_error_that_names_it(
         handler.head(status, Content_Encoding=encoding, Content_Length="9")
         handler.wfile.write(b"\x0b\x02\x80Hello\x03")
 
+    # a caller's own, which the site may take for a wish for others too
     caught = failing_call(**{where: send}, headers={"Accept-Encoding": "br"})
     assert caught.type is ChatgptFreeError
     assert caught.words == words.format(not_readable(encoding))
@@ -8545,6 +8551,7 @@ def test_a_gzip_bomb_is_an_error_in_bounded_memory(where, set_limits):
         caught = failing_call(**{where: send_encoded(bomb)})
         assert peak() < 5e6
     assert caught.type is ChatgptFreeError
+    assert caught.words.startswith("the site sent ")
 
 
 def send_endlessly(raw):
@@ -8590,11 +8597,8 @@ def endless_redirect(location, wrote):
 
 def test_a_redirects_body_is_not_read():
     wrote = []
-    pages = itertools.chain(
-        [endless_redirect("/help/", wrote)],
-        itertools.repeat(lambda handler: handler.whole(CLASSIC_PAGE)),
-    )
-    with Site(echo_classic, lambda handler: next(pages)(handler)) as site, peak_memory() as peak:
+    page = in_turn(endless_redirect("/help/", wrote), CLASSIC_PAGE)
+    with Site(echo_classic, page) as site, peak_memory() as peak:
         assert ChatgptFree(site.url).complete("Hello you") == "Hello you"
         memory = peak()
     assert sum(wrote) < 30_000_000  # the rest was refused
@@ -8608,13 +8612,13 @@ def test_an_answers_redirect_does_not_fill_the_memory_either():
     assert caught.type is ChatgptFreeError
 
 
-def test_a_body_in_tiny_pieces_takes_no_more_memory_than_its_length():
+def test_a_body_in_tiny_pieces_takes_memory_in_proportion_to_its_length():
     """A list of them would take twenty times as much."""
-    filler = "a " * 30_000
-    pieces = (bytes(pair) for pair in zip(*[iter((filler + CLASSIC_PAGE).encode())] * 2))
+    raw = ("a " * 30_000 + CLASSIC_PAGE).encode()
+    pieces = (raw[i : i + 2] for i in range(0, len(raw), 2))
     with peak_memory() as peak:
         ChatgptFree(SITE, session=PartsSession(pieces, [CLASSIC_ANSWER])).complete("Hi")
-        assert peak() < 5 * len(filler)
+        assert peak() < 5 * len(raw)
 
 
 def test_memory_stays_constant_but_for_the_text_itself():
@@ -8675,6 +8679,7 @@ class ExpiringSite(Site):
         self.nonces, self.refuse, self.renewals = iter(["stale", "fresh"]), refuse, []
         self.box = classic_box if protocol == "classic" else current_box
         super().__init__(self.answer_form, self.show_box)
+        # at the page, and for a fresh nonce
         self.looks = (2, 0) if protocol == "classic" else (1, 1)
 
     def show_box(self, handler):
@@ -8778,15 +8783,13 @@ def during_anothers_look(until, look=lambda handler: handler.whole(CLASSIC_PAGE)
     """
     asked = threading.Event()
 
-    def page(handler):
-        if asked.is_set():
-            return handler.whole(CLASSIC_PAGE)
+    def slow_page(handler):
         asked.set()
-        until(timeout=10)
+        assert until(timeout=10)
         return look(handler)
 
     with (
-        Site(echo_classic, page) as site,
+        Site(echo_classic, in_turn(slow_page, CLASSIC_PAGE)) as site,
         ChatgptFree(site.url, timeout=60) as bot,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -8857,7 +8860,7 @@ def test_after_a_wait_in_vain_others_can_look():
 
 
 @pytest.mark.parametrize("timeout", [math.inf, (9, None)], ids=["inf", "to connect only"])
-def test_who_has_no_time_out_waits_for_another_threads_look(timeout, waits):
+def test_two_threads_look_at_the_page_once_even_without_a_time_out(timeout, waits):
     with during_anothers_look(waits.acquire) as (site, bot, first):
         assert bot.complete("two", timeout=timeout) == "two"
         assert first.result() == "one"
@@ -8924,6 +8927,7 @@ def close(stream):
 
 
 def forget(stream):
+    # it was the last reference
     del stream
 
 
@@ -8936,6 +8940,7 @@ def fail_in_loop(stream):
 @pytest.mark.parametrize(
     ("abandon", "framing"),
     [(close, "chunked"), (close, "close"), (forget, "chunked"), (fail_in_loop, "chunked")],
+    ids=["closed", "closed, no chunks", "forgotten", "left by an exception"],
 )
 def test_an_abandoned_answer_closes_its_connection_at_once(abandon, framing):
     def answer(handler, form):
