@@ -4217,9 +4217,10 @@ def test_an_error_of_each_kind_after_some_text_is_an_incomplete_reply(kind):
 TOO_LONG = "the call took longer than max_time, 5 seconds"
 PINGS = [": ping\n\n"] * 99
 TOO_LONG_CALLS = {  # the parts of a site, and how many requests are made
-    "page": (lambda clock: (clock.each_after(6, CLASSIC_PAGE), []), 1),
+    "page that drips": (lambda clock: (clock.each_after(1, *["<p>"] * 9), []), 1),
     "behind the page": (lambda clock: (clock.then_pass(6, CLASSIC_PAGE), []), 1),
     "ticket": (lambda clock: ([CURRENT_PAGE], (), clock.each_after(6, TICKET)), 2),
+    "behind the ticket": (lambda clock: ([CURRENT_PAGE], (), clock.then_pass(6, TICKET)), 2),
     "answer": (lambda clock: ([CLASSIC_PAGE], clock.each_after(6, ROLE)), 2),
     "pings": (lambda clock: ([CLASSIC_PAGE], clock.each_after(1, *PINGS)), 2),
 }
@@ -4796,6 +4797,7 @@ def assign_others(chat):
 EDITS = {
     "edited": edit_in_place,
     "added": lambda chat: chat.messages.insert(0, dict(INSTRUCTIONS)),
+    "added at the end": lambda chat: chat.messages.extend(DIALOGUE[:2]),
     "cut": lambda chat: chat.messages.pop(),
     "assigned": assign_others,
 }
@@ -4927,10 +4929,11 @@ def test_a_conversation_goes_on_after_half_an_emoji():
     ("message", "error"),
     [
         ("", ValueError("the prompt is empty")),
+        (" \n", ValueError("the prompt is empty")),
         (None, TypeError("message must be a str, not NoneType")),
         (user("Hi"), TypeError("message must be a str, not list")),
     ],
-    ids=["no text", "None", "list"],
+    ids=["no text", "blanks", "None", "list"],
 )
 def test_a_message_of_a_conversation_is_some_text(message, error):
     chat = ChatgptFree(NOBODY).conversation("Be terse.")
@@ -6122,6 +6125,7 @@ FORMULAS = {
     "display of dollars": ("$$x$$", display_formula("x")),
     "lines like Markdown": ("\\[\nx\n=\ny\n- z\n\\]", display_formula("x=y- z")),
     "text behind": ("$$x$$ b", paragraph(rf"<span {PROCESS}>\[x\]</span> b")),
+    "between lines": ("a\n$$\nx\n$$\nb", paragraph("a") + display_formula("x") + paragraph("b")),
     "quotation": ("> \\[\n> x\n> \\]", f"<blockquote>{display_formula('x')}</blockquote>"),
     "list": ("- a\n\n  $$\n  x\n  $$", f"<ul>{ITEM}<p>a</p>{display_formula('x')}</li></ul>"),
     "environment below text": (f"a\n{ALIGN}", paragraph("a") + display_formula(html.escape(ALIGN))),
@@ -6276,6 +6280,7 @@ HOSTILE = {
     "file link": "[x](file:///etc/passwd)",
     "link without a scheme": "[x](//evil.example)",
     "link into the notebook": "[x](/lab/tree/x)",
+    "link into it by an address of the web": "[x](https:lab/tree/x)",
     "link to a place": "[x](#main)",
     "script autolink": "<javascript:x()>",
     "definition": "[x]: <java\tscript:x()>\n\n[x] ![x]",
@@ -8052,6 +8057,7 @@ def whole_response(body, status="200 OK"):
 CHALLENGED = b"CF-Mitigated: challenge\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"
 WITHOUT_BODY = {
+    "102 with a check": b"HTTP/1.1 102 Processing\r\n" + CHALLENGED,
     "103 with a check": HINTS + CHALLENGED,
     "204 with a check": b"HTTP/1.1 204 No Content\r\n" + CHALLENGED,
     "304 with a check": b"HTTP/1.1 304 Not Modified\r\n" + CHALLENGED,
@@ -8587,6 +8593,7 @@ LINES = b"a line of no stream, which is rather long\n" * 1000
     ids=["page", "line", "body"],
 )
 def test_what_has_no_end_is_an_error(where, raw, words, set_limits):
+    assert getattr(chatgptfree, LIMIT_NAMES["body"]) == 10_000_000
     set_limits(body=2_000_000)
     caught = failing_call(**{where: send_endlessly(raw)})
     assert (caught.type, caught.words) == (ChatgptFreeError, words)
