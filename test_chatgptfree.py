@@ -956,16 +956,21 @@ def test_a_page_without_a_chat_says_what_is_missing_and_where(page, missing):
     assert str(caught.value) == f"{missing} https://site.example/help/"
 
 
+PAGES_WITH_A_TITLE = {
+    "two lines": ("<title a='b'>Request\n &#82;ejected</title>", NO_CHAT, "Request Rejected"),
+    "long": (f"<title>{'x' * 500}\x1b</title>", NO_CHAT, "x" * 200),
+    "half a chat": ("<title>Oh</title>" + classic_box(nonce=""), "no nonce in the chat on", "Oh"),
+}
+
+
 @pytest.mark.parametrize(
-    ("title", "words"),
-    [("Request\n &#82;ejected", "Request Rejected"), ("x" * 500 + "\x1b", "x" * 200)],
-    ids=["two lines", "long"],
+    ("page", "missing", "title"), PAGES_WITH_A_TITLE.values(), ids=PAGES_WITH_A_TITLE
 )
-def test_a_page_without_a_chat_is_named_by_its_title_too(title, words):
+def test_a_page_without_a_chat_is_named_by_its_title_too(page, missing, title):
     """A firewall's page has status 200, and nothing else tells it."""
     with pytest.raises(ChatNotFoundError) as caught:
-        find_chats(f"<title a='b'>{title}</title>")
-    assert str(caught.value) == f"{NO_CHAT} {SITE} (the page's title is “{words}”)"
+        find_chats(page)
+    assert str(caught.value) == f"{missing} {SITE} (the page's title is “{title}”)"
 
 
 def test_a_current_page_has_a_chat_for_each_bot_in_page_order():
@@ -1079,6 +1084,7 @@ BROKEN_SCRIPT = '<script src="data:text/javascript;base64,=A=B"></script>'
 
 HEADS_WITH_A_FOLDER = {
     "a script": PARAMS,
+    "a script that names another host": params_script(OTHER_HOST),
     "a script in src": moved(PARAMS),
     "a script of WP Rocket": moved(PARAMS, "defer data-rocketlazyloadscript="),
     "a script in single quotes": moved(PARAMS).replace('"', "'"),
@@ -1169,11 +1175,16 @@ def test_a_reference_of_5000_digits_in_a_page_does_no_harm(mock):
     [
         *[("postId", value) for value in ("\ud800", "line\nbreak", [1], True, None, 10**400)],
         *[("headerName", value) for value in ("a\udfffb", "line\nbreak", {"a": "b"}, None)],
-        *[("nonce", 7), ("botId", 10**400)],
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_odd_values_of_a_bot_do_no_harm_where_its_ids_can_be_sent(mock, key, value):
+def test_an_odd_post_id_or_name_does_no_harm(mock, key, value):
+    add_current(mock, CURRENT_ANSWER, page=config_page(**{key: value}))
+    assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
+
+
+@pytest.mark.parametrize(("key", "value"), [("nonce", 7), ("botId", 10**400)], ids=["7", "10**400"])
+def test_a_number_will_do_for_a_nonce_or_an_id(mock, key, value):
     add_current(mock, CURRENT_ANSWER, page=config_page(**{key: value}))
     assert ChatgptFree(SITE).complete("Hi") == "Hello, wörld 🌍"
 
@@ -1476,6 +1487,7 @@ SET_APART = {
     "warning": (HI + warning("Claude stopped."), "Hi\n\nClaude stopped."),
     "warning alone": (warning("Claude stopped."), "Claude stopped."),
     "warning without words": (HI + event("warning", {}) + BYE, "HiBye"),
+    "another event": (HI + event("status", {}) + BYE, "HiBye"),
 }
 
 
@@ -2439,12 +2451,13 @@ def test_a_model_that_is_not_there_on_the_second_look_is_an_error(mock):
     assert actions(mock) == ["page", *ASKED_UP_TO["answer"], "page"]
 
 
-def test_what_the_page_did_not_offer_is_looked_for_anew(mock):
+@pytest.mark.parametrize("option", [{"web_search": True}, {"image": PNG}], ids=["search", "image"])
+def test_what_the_page_did_not_offer_is_looked_for_anew(mock, option):
     add_current(mock, CURRENT_ANSWER)
-    mock.get(SITE + "/", body=current_box(allowWebSearchTool=True))
+    mock.get(SITE + "/", body=OPENAI)
     bot = ChatgptFree(SITE)
     bot.complete("Hi")
-    assert bot.complete("Hi", web_search=True) == "Hello, wörld 🌍"
+    assert bot.complete("Hi", **option) == "Hello, wörld 🌍"
     assert actions(mock) == ["page", *ASKED_UP_TO["answer"], "page", *ASKED_UP_TO["answer"]]
 
 
@@ -2739,6 +2752,7 @@ SEARCHED = {  # pages with what a call says, and whether it searches
     "None, the page has it off": (OPENAI, None, False),
     "True, the page has it off": (OPENAI, True, True),
     "None, on without an offer": (current_box(1, webToggleDefaultOn=True), None, False),
+    "False, without an offer": (current_box(1), False, False),
 }
 
 
@@ -2988,6 +3002,7 @@ LOOKED_UP_AFTER = {  # what a site sends in place of an answer
     "500": {"status": 500, "body": "<p>Out of order"},
     "an error": {"json": {"status": "error", "msg": "Nonce verification failed"}},
     "a disguised error": {"body": INVALID + DISGUISED_STOP},
+    "an empty answer": {"body": ROLE + STOP + DONE},
     "nothing": {"body": ""},
 }
 
@@ -3059,12 +3074,13 @@ FRESH_LOOKS = {  # the page that is asked, and the requests for it before and af
 }
 
 
+@pytest.mark.parametrize("page", [CLASSIC_PAGE, CURRENT_PAGE], ids=["classic", "current"])
 @pytest.mark.parametrize(("home", "first", "then"), FRESH_LOOKS.values(), ids=FRESH_LOOKS)
-def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, home, first, then):
+def test_after_a_refusal_caches_are_avoided_by_a_query_with_the_time(mock, page, home, first, then):
     def respond(request):
         if "/old/" in request.url:
             return 302, {"Location": "/b/?p=2"}, ""
-        return 200, {}, CLASSIC_PAGE
+        return 200, {}, page
 
     mock.add_callback("GET", re.compile(SITE), respond)
     mock.post(AJAX, **EXPIRED)
@@ -3093,7 +3109,9 @@ def test_a_site_that_redirects_the_query_away_is_asked_without_it(mock):
 
 
 @pytest.mark.parametrize(
-    "look", [{"status": 500}, {"body": requests.ConnectionError("gone")}], ids=["site", "network"]
+    "look",
+    [{"status": 500}, {"body": "no chat"}, {"body": requests.ConnectionError("gone")}],
+    ids=["500", "no chat", "network"],
 )
 def test_if_the_chat_cannot_be_looked_up_again_the_first_error_is_raised(mock, look):
     add_classic(mock, EXPIRED)
@@ -3619,10 +3637,11 @@ def test_an_answer_that_redirects_to_nonsense_is_the_sites_error(session, locati
     assert "redirects to" in caught.words
 
 
-def test_a_session_needs_no_hooks(mock):
+@pytest.mark.parametrize("hooks", [{}, {"response": None}], ids=repr)
+def test_a_session_needs_no_hooks(mock, hooks):
     add_classic(mock, CLASSIC_ANSWER)
     session = requests.Session()
-    session.hooks = {}
+    session.hooks = hooks
     assert ChatgptFree(SITE, session=session).complete("Hi") == "Hello, wörld 🌍"
 
 
