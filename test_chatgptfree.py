@@ -7968,8 +7968,8 @@ def test_a_json_answer_gives_its_connection_back_too(send, patient):
 def test_a_finished_answer_waits_for_the_end_of_its_response_for_a_moment(patient):
     def answer(handler, form):
         handler.send_chunked(chunk("Hello") + DONE, end=False)
-        # as where the site writes its log first
-        select.select([], [], [], 0.01)
+        # as where the site writes its log first; a client that left would end the wait
+        select.select([handler.connection], [], [], 0.01)
         handler.wfile.write(b"0\r\n\r\n")
 
     with Site(answer) as site, ChatgptFree(site.url) as bot:
