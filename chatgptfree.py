@@ -1971,7 +1971,7 @@ def _read_to_end(response: Response, pieces: Iterator[bytes]) -> None:
     """
     raw = getattr(response, "raw", None)
     sock = getattr(getattr(raw, "connection", None), "sock", None)
-    if sock is None or response.headers.get("Connection", "").lower() == "close":
+    if sock is None:
         return
     end = time.monotonic() + LINGER
     # nothing that the network does here can spoil an answer that is whole
