@@ -906,6 +906,7 @@ TEXTAREA_WITH_A_BOX = f"<textarea/>{classic_box(nonce='old')}</textarea>"
 PAGES_WITH_A_CLASSIC_CHAT = {
     "behind a button with a nonce": LIKE_BUTTON + classic_box(),
     "behind a comment": COMMENT + classic_box(),
+    "behind a comment with an odd end": "<!-- a --!>" + classic_box(),
     "behind a widget": WIDGET + classic_box(),
     "before a widget": classic_box() + WIDGET,
     "single quotes around a > sign": classic_box().replace("#ccf5e1", "a > b").replace('"', "'"),
@@ -916,6 +917,8 @@ PAGES_WITH_A_CLASSIC_CHAT = {
     "a reference": classic_box(nonce="&#99;10d44dafd"),
     "more classes": classic_box(css_class="theme wpaicg-chat-shortcode wide"),
     "behind a script": SCRIPT_WITH_A_BOX + classic_box(),
+    "behind a style": f"<style>{classic_box(nonce='old')}</style>{classic_box()}",
+    "a second nonce": classic_box().replace("data-url", 'data-nonce="no" data-url'),
     "behind a box without a nonce": classic_box(nonce="") + classic_box(),
     "between conditional comments": "<!--[if !IE]><!-->" + classic_box() + "<!--<![endif]-->",
     "behind an empty comment": "<!-->" + classic_box() + "<!-- -->",
@@ -2739,6 +2742,8 @@ SEARCHED = {  # pages with what a call says, and whether it searches
     "False, the page has it on": (SEARCHES, False, False),
     "None, the page has it off": (OPENAI, None, False),
     "True, the page has it off": (OPENAI, True, True),
+    "True, a switch of text": (current_box(1, allowWebSearchTool="True"), True, True),
+    "True, a switch of a digit": (current_box(1, allowWebSearchTool=1), True, True),
     "None, on without an offer": (current_box(1, webToggleDefaultOn=True), None, False),
     "False, without an offer": (current_box(1), False, False),
 }
@@ -6816,6 +6821,14 @@ def test_a_timeout_is_kept_and_named(asked, page, capsys):
     with Site(stall, page) as site:
         assert main(["--url", site.url, "--timeout", "0.05", asked]) == 1
     words = f"nothing came from {urlsplit(site.url).netloc} for 0.05 seconds"
+    assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
+
+
+def test_a_timeout_of_connecting_is_named_too(mock, capsys):
+    error = urllib3.exceptions.ConnectTimeoutError("It timed out. (connect timeout=0.5)")
+    mock.get(SITE + "/", body=requests.ConnectTimeout(error))
+    assert main(["--url", SITE, "Hi"]) == 1
+    words = "nothing came from site.example for 0.5 seconds"
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
