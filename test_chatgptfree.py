@@ -140,23 +140,13 @@ def let_functions_ask(url, monkeypatch):
     monkeypatch.setattr(shared._site.session, "trust_env", False)
 
 
-LIMIT_NAMES = {
-    "line": "LINE_LIMIT",
-    "body": "BODY_LIMIT",
-    "answer": "ANSWER_LIMIT",
-    "image": "IMAGE_LIMIT",
-    "chats": "CHAT_LIMIT",
-    "linger": "LINGER",
-}
-
-
 @pytest.fixture
 def set_limits(monkeypatch):
     """A function that sets limits of the module: less than they are, to be quick."""
 
     def set_them(**limits):
         for name, limit in limits.items():
-            monkeypatch.setattr(chatgptfree, LIMIT_NAMES[name], limit)
+            monkeypatch.setattr(chatgptfree, name, limit)
 
     return set_them
 
@@ -559,7 +549,8 @@ class Site(ThreadingHTTPServer):
         self.connections, self.asked = 0, []
         self.gone = threading.Event()  # a client has hung up
         super().__init__(("127.0.0.1", 0), SiteHandler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.host = f"127.0.0.1:{self.server_port}"
+        self.url = f"http://{self.host}"
 
     def pages(self):
         """The path of each request for the page."""
@@ -601,8 +592,8 @@ class SiteHandler(BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def whole(self, body, status=200, kind="text/html", **headers):
-        self.head(status, kind, **{"Content-Length": str(len(body.encode())), **headers})
+    def whole(self, body, status=200, **headers):
+        self.head(status, "text/html", **{"Content-Length": str(len(body.encode())), **headers})
         self.wfile.write(body.encode())
 
     def head(self, status=200, kind="text/event-stream", **headers):
@@ -736,20 +727,15 @@ each_echo = pytest.mark.parametrize(
 )
 
 
-def failing_call(
-    page=CLASSIC_PAGE,
-    answer=None,
-    url=None,
-    kind=(ChatgptFreeError, requests.RequestException),
-    **options,
-):
+def failing_call(page=CLASSIC_PAGE, answer=None, **options):
     """The error that a call to a site on the loopback raises.
 
     Its `words` have HOST in place of the host.
     """
-    with Site(answer, page) as site, pytest.raises(kind) as caught:
-        ChatgptFree(url or site.url, **{"timeout": 5, **options}).complete("Hi")
-    caught.words = str(caught.value).replace(site.url.partition("//")[2], "HOST")
+    errors = (ChatgptFreeError, requests.RequestException)
+    with Site(answer, page) as site, pytest.raises(errors) as caught:
+        ChatgptFree(site.url, **{"timeout": 5, **options}).complete("Hi")
+    caught.words = str(caught.value).replace(site.host, "HOST")
     return caught
 
 
@@ -1269,7 +1255,7 @@ def test_a_page_of_too_many_takes_no_more_memory_than_one_of_the_limit(page_of, 
             search_for_chats(page)
             return peak()
 
-    set_limits(chats=100)
+    set_limits(CHAT_LIMIT=100)
     usual, many = page_of(limit), page_of(10 * limit)
     memory_for(usual)
     # a tag's own text is taken out of the page
@@ -1822,7 +1808,7 @@ ENDLESS = {
 @pytest.mark.parametrize(("endless", "words"), ENDLESS.values(), ids=ENDLESS)
 def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_limits):
     """50,000 of millions of bytes are read, and each takes 30 bytes of memory at most."""
-    set_limits(line=20_000, body=50_000)
+    set_limits(LINE_LIMIT=20_000, BODY_LIMIT=50_000)
     pieces = [endless] * 10_000
     with peak_memory() as peak:
         _, error = read_answer(*pieces)
@@ -1831,12 +1817,12 @@ def test_an_endless_answer_is_an_error_in_bounded_memory(endless, words, set_lim
 
 
 def test_an_answer_with_text_in_it_may_be_longer_than_one_without(set_limits):
-    set_limits(body=1000)
+    set_limits(BODY_LIMIT=1000)
     assert read_answer(*[chunk("word ")] * 100, DONE) == (["word "] * 100, None)
 
 
 def test_an_answer_of_unreasonable_length_ends_in_an_error_with_the_text(set_limits):
-    set_limits(answer=10_000)
+    set_limits(ANSWER_LIMIT=10_000)
     texts, error = read_answer(chunk("words " * 100) * 100)
     words = "the answer broke off: the answer has over 10,000 bytes"
     assert told(error) == (IncompleteReplyError, words)
@@ -2110,7 +2096,7 @@ FAILURES_AFTER_TEXT = {
 
 @pytest.mark.parametrize(("end", "reason"), FAILURES_AFTER_TEXT.values(), ids=FAILURES_AFTER_TEXT)
 def test_a_failure_after_some_text_has_the_text_and_the_reason(end, reason, set_limits):
-    set_limits(line=1000, body=10_000)
+    set_limits(LINE_LIMIT=1000, BODY_LIMIT=10_000)
     session = StubSession(CLASSIC_PAGE, chunk("Hel"), chunk("lo"), end)
     bot = ChatgptFree(SITE, session=session, timeout=7)
     texts, error = collect(bot.stream("Hi"))
@@ -3341,9 +3327,9 @@ def test_after_an_error_the_object_can_be_used_again(mock):
 # ----------------------------------------------------------- Requests: hosts, secrets and redirects
 
 
-def redirect_to(url, status=302):
+def redirect_to(url):
     """A page or an answer that redirects there."""
-    return lambda handler, *_: handler.whole("", status, Location=url)
+    return lambda handler, *_: handler.whole("", 302, Location=url)
 
 
 SECRETS = {"cookies": {"secret": "1"}, "headers": {"X-Secret": "1"}, "auth": ("me", "secret")}
@@ -3351,6 +3337,12 @@ SECRETS = {"cookies": {"secret": "1"}, "headers": {"X-Secret": "1"}, "auth": ("m
 
 def with_password(site):
     return site.url.replace("://", "://me:p%40ss-secret@")
+
+
+def assert_it_shows_no_secret(caught):
+    """Neither does the traceback."""
+    lines = traceback.format_exception(caught.type, caught.value, caught.tb)
+    assert "secret" not in "".join(lines) + repr(caught.value)
 
 
 def test_a_redirect_of_the_page_is_followed_and_is_the_origin(mock):
@@ -3464,7 +3456,7 @@ STRANGERS = {  # addresses, and how an error names them; parsers disagree about 
 @pytest.mark.parametrize(("location", "named"), STRANGERS.values(), ids=STRANGERS)
 def test_no_spelling_of_another_host_gets_a_request(location, named):
     with Site(echo_classic) as stranger, Site(echo_classic) as site:
-        ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
+        ports = {"there": stranger.server_port, "home": site.server_port}
         site.page = redirect_to(location.format(**ports))
         with pytest.raises(ChatgptFreeError) as caught:
             ChatgptFree(site.url).complete("Hi", **SECRETS)
@@ -3483,7 +3475,7 @@ def test_no_spelling_of_another_host_gets_a_request(location, named):
 )
 def test_a_backslash_makes_a_path_of_what_follows(location, path):
     with Site(echo_classic) as stranger, Site(echo_classic) as site:
-        ports = {"there": stranger.server_address[1], "home": site.server_address[1]}
+        ports = {"there": stranger.server_port, "home": site.server_port}
         site.page = in_turn(redirect_to(location.format(**ports)), CLASSIC_PAGE)
         assert ChatgptFree(site.url).complete("Hi") == "Hi"
         assert site.pages() == ["/", path.format(**ports)]
@@ -3521,8 +3513,7 @@ def test_no_error_shows_a_password(page):
         pytest.raises((ChatgptFreeError, requests.RequestException)) as caught,
     ):
         ChatgptFree(with_password(site)).complete("Hi")
-    lines = traceback.format_exception(caught.type, caught.value, caught.tb)
-    assert "secret" not in "".join(lines) + repr(caught.value)
+    assert_it_shows_no_secret(caught)
 
 
 FAILING_PROXIES = {
@@ -3537,8 +3528,7 @@ def test_no_failure_of_a_proxy_shows_its_password(fail):
     with Site(fail, fail) as proxy, pytest.raises(requests.RequestException) as caught:
         bot = ChatgptFree("http://site.example/", timeout=(5, 0.05))
         bot.complete("Hi", proxy=with_password(proxy))
-    lines = traceback.format_exception(caught.type, caught.value, caught.tb)
-    assert "secret" not in "".join(lines) + repr(caught.value)
+    assert_it_shows_no_secret(caught)
 
 
 def test_a_redirected_request_shows_no_password_and_is_told_in_short():
@@ -4490,12 +4480,12 @@ SHOWN = {**CALLERS, "show": lambda bot: show(bot.stream("Hi"))}
 @pytest.mark.parametrize("ask", SHOWN.values(), ids=SHOWN)
 def test_a_fault_in_the_page_parser_shows_where_it_is(ask, set_limits):
     # comparing with it fails in the parser
-    set_limits(chats="not a number")
+    set_limits(CHAT_LIMIT="not a number")
     with pytest.raises(TypeError) as caught:
         ask(ChatgptFree(SITE, session=StubSession(CLASSIC_PAGE, CLASSIC_ANSWER)))
     place = traceback.extract_tb(caught.value.__traceback__)[-1]
     assert place.filename == chatgptfree.__file__
-    assert LIMIT_NAMES["chats"] in place.line
+    assert "CHAT_LIMIT" in place.line
 
 
 @pytest.mark.parametrize(
@@ -5459,7 +5449,7 @@ def test_an_image_needs_a_prompt():
 
 
 def test_an_image_of_exactly_the_limit_is_sent_but_no_byte_more(set_limits, tmp_path, mock):
-    set_limits(image=len(PNG))
+    set_limits(IMAGE_LIMIT=len(PNG))
     add_current(mock, CURRENT_ANSWER, page=OPENAI)
     ChatgptFree(SITE).complete("Hi", image=PNG)
     (tmp_path / "cat.png").write_bytes(PNG + b"\0")
@@ -6820,7 +6810,7 @@ def test_the_site_that_the_environment_names_at_the_import_holds_in_python_too(m
 def test_a_timeout_is_kept_and_named(asked, page, capsys):
     with Site(stall, page) as site:
         assert main(["--url", site.url, "--timeout", "0.05", asked]) == 1
-    words = f"nothing came from {urlsplit(site.url).netloc} for 0.05 seconds"
+    words = f"nothing came from {site.host} for 0.05 seconds"
     assert capsys.readouterr() == ("", f"chatgptfree: {words}\n")
 
 
@@ -6915,7 +6905,7 @@ def test_debug_shows_what_happens_around_the_answer(log_put_back, monkeypatch, c
     monkeypatch.setattr(sys, "stderr", sys.stdout)
     with Site(echo_current, LOCAL_CURRENT) as site:
         main(["--debug", "--url", site.url, "Hi", "you"])
-    screen = capsys.readouterr().out.replace(urlsplit(site.url).netloc, "HOST")
+    screen = capsys.readouterr().out.replace(site.host, "HOST")
     assert screen.splitlines() == [
         "chatgptfree: page of HOST: HTTP 200",
         "chatgptfree: current protocol: ChatGPT 5 Nano",
@@ -6968,8 +6958,7 @@ def test_a_certificate_that_is_not_known_says_how_to_make_it_known(tmp_path, cap
     with Site(echo_classic) as site:
         assert main(["--url", encrypt(site, tmp_path / "certificate.pem"), "Hi"]) == 1
     words = capsys.readouterr().err
-    host = urlsplit(site.url).netloc
-    assert words.startswith(f"chatgptfree: no answer from {host}: ")
+    assert words.startswith(f"chatgptfree: no answer from {site.host}: ")
     assert words.endswith("(REQUESTS_CA_BUNDLE can name a file of certificates that you trust)\n")
     assert words.count("\n") == 1
 
@@ -7917,7 +7906,7 @@ def framed(framing):
 @pytest.fixture
 def patient(set_limits):
     """A finished answer waits as long for its end as a busy machine may take."""
-    set_limits(linger=30)
+    set_limits(LINGER=30)
 
 
 @pytest.mark.parametrize(
@@ -7995,8 +7984,8 @@ def test_nonsense_behind_a_whole_answer_does_not_spoil_it():
 
 
 def test_a_finished_answer_leaves_a_site_that_does_not_end_it(set_limits):
-    assert getattr(chatgptfree, LIMIT_NAMES["linger"]) == 0.25
-    set_limits(linger=0.01)
+    assert chatgptfree.LINGER == 0.25
+    set_limits(LINGER=0.01)
 
     def answer(handler, form):
         handler.send_chunked(chunk("Hello") + DONE, end=False)
@@ -8008,7 +7997,7 @@ def test_a_finished_answer_leaves_a_site_that_does_not_end_it(set_limits):
 
 
 def test_a_finished_answer_leaves_a_site_that_keeps_sending(clock, set_limits):
-    set_limits(linger=30, body=10**9)
+    set_limits(LINGER=30, BODY_LIMIT=10**9)
 
     def answer(handler, form):
         handler.send_chunked(chunk("Hello") + DONE, end=False)
@@ -8043,7 +8032,7 @@ def test_the_end_of_a_response_is_not_awaited_where_its_connection_closes(patien
 def test_a_connection_with_half_a_response_on_it_serves_nobody(framing, set_limits):
     """The rest of the response comes when the next call has been made."""
     skip_if_pieces_come_late(framing)
-    set_limits(linger=0.01)
+    set_limits(LINGER=0.01)
     asked_again = threading.Event()
 
     def answer(handler, form):
@@ -8346,8 +8335,7 @@ def test_a_stall_after_some_text_is_an_incomplete_reply():
         shorten_timeout(came[-1])
         with pytest.raises(IncompleteReplyError) as caught:
             next(texts)
-    host = site.url.partition("//")[2]
-    words = f"the answer broke off: nothing came from {host} for 30 seconds"
+    words = f"the answer broke off: nothing came from {site.host} for 30 seconds"
     assert (str(caught.value), caught.value.partial) == (words, "Hello wörld")
 
 
@@ -8585,7 +8573,7 @@ def test_stacked_encodings_are_undone():
 @pytest.mark.skipif(URLLIB3 < (2, 6), reason="urllib3 before 2.6 expands all of a piece at once")
 @pytest.mark.parametrize("where", ["page", "answer"])
 def test_a_gzip_bomb_is_an_error_in_bounded_memory(where, set_limits):
-    set_limits(body=1_000_000)
+    set_limits(BODY_LIMIT=1_000_000)
     bomb = gzip.compress(b"x" * 10_000_000, 1)
     with peak_memory() as peak:
         caught = failing_call(**{where: send_encoded(bomb)})
@@ -8618,8 +8606,8 @@ LINES = b"a line of no stream, which is rather long\n" * 1000
     ids=["page", "line", "body"],
 )
 def test_what_has_no_end_is_an_error(where, raw, words, set_limits):
-    assert getattr(chatgptfree, LIMIT_NAMES["body"]) == 10_000_000
-    set_limits(body=2_000_000)
+    assert chatgptfree.BODY_LIMIT == 10_000_000
+    set_limits(BODY_LIMIT=2_000_000)
     caught = failing_call(**{where: send_endlessly(raw)})
     assert (caught.type, caught.words) == (ChatgptFreeError, words)
 
@@ -8885,8 +8873,7 @@ def test_nobody_waits_for_anothers_look_longer_than_its_own_time_out(options):
         assert len(site.asked) == 1
         go_on.set()
         assert patient.result(10) == "one"
-    host = site.url.partition("//")[2]
-    waited = f"waited for another thread's look at the page of {host}, which takes too long"
+    waited = f"waited for another thread's look at the page of {site.host}, which takes too long"
     assert told(caught.value) == (requests.Timeout, waited)
 
 
